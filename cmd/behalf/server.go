@@ -1,0 +1,638 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/behalf-project/behalf/config"
+	"github.com/behalf-project/behalf/connectedapps"
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/driverfactory/databricks"
+	"github.com/behalf-project/behalf/driverfactory/duckdb"
+	"github.com/behalf-project/behalf/driverfactory/postgres"
+	"github.com/behalf-project/behalf/driverfactory/snowflake"
+	"github.com/behalf-project/behalf/internal/adminapi"
+	"github.com/behalf-project/behalf/internal/anomaly"
+	"github.com/behalf-project/behalf/internal/appkeys"
+	"github.com/behalf-project/behalf/internal/audit"
+	"github.com/behalf-project/behalf/internal/authserver"
+	"github.com/behalf-project/behalf/internal/consent"
+	"github.com/behalf-project/behalf/internal/datamodel"
+	"github.com/behalf-project/behalf/internal/datamodel/jsmodel"
+	"github.com/behalf-project/behalf/internal/domains"
+	"github.com/behalf-project/behalf/internal/event"
+	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/health"
+	"github.com/behalf-project/behalf/internal/hooks"
+	"github.com/behalf-project/behalf/internal/httpserver"
+	"github.com/behalf-project/behalf/internal/id"
+	"github.com/behalf-project/behalf/internal/jobs"
+	"github.com/behalf-project/behalf/internal/journal"
+	"github.com/behalf-project/behalf/internal/jwtauth"
+	"github.com/behalf-project/behalf/internal/kms"
+	"github.com/behalf-project/behalf/internal/login"
+	"github.com/behalf-project/behalf/internal/loopback"
+	"github.com/behalf-project/behalf/internal/outbound"
+	"github.com/behalf-project/behalf/internal/page"
+	"github.com/behalf-project/behalf/internal/restapi"
+	"github.com/behalf-project/behalf/internal/resultcache"
+	"github.com/behalf-project/behalf/internal/secret"
+	"github.com/behalf-project/behalf/internal/securitycontext"
+	"github.com/behalf-project/behalf/internal/session"
+	"github.com/behalf-project/behalf/internal/sqlstore"
+	"github.com/behalf-project/behalf/internal/tokens"
+	"github.com/behalf-project/behalf/internal/users"
+	"github.com/behalf-project/behalf/internal/webui"
+	"github.com/behalf-project/behalf/oauthapps"
+	"github.com/behalf-project/behalf/orchestrator"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+)
+
+// cubeTokenLife is how long a token of /auth/cubejs-token is good: a page asks for the next one in time.
+const cubeTokenLife = 15 * time.Minute
+
+// failpoint is told how far each refresh is. Only the tests of this package set it, before anything starts: they kill
+// the process there.
+var failpoint func(connectedapps.Failpoint)
+
+// server is everything that runs, built and not yet started. Close it in the end, whether it ran or not.
+type server struct {
+	cfg   config.Config
+	log   *zap.Logger
+	store *sqlstore.DB
+	audit *audit.Writer // of what changes nothing else
+
+	people        *users.Service
+	sessions      *session.Service
+	apps          *oauthapps.Registry
+	tokens        *connectedapps.Tokens
+	flow          *connectedapps.Flow
+	journal       *journal.Journal // nil on SQLite
+	jobs          *jobs.Runner
+	notices       *event.Dispatcher
+	handOuts      *anomaly.Watch
+	pats          *tokens.Service // personal access tokens
+	orchestrators *orchestrator.Orchestrators
+	factory       *driverfactory.Factory
+	sources       map[string]driverfactory.Source
+	model         *datamodel.Live
+	issuers       *jwtauth.KeySet // nil unless tokens are verified by JWKS
+	verifier      *jwtauth.Verifier
+	hooks         *hooks.Hooks // nil without a cube.js
+
+	serviceHandles map[string][]secret.Text // how hooks may name the service account of a source
+
+	public, admin net.Listener // admin is nil when it is off
+	handler       http.Handler
+	health        *health.Handler
+	setup         *login.Setup // of a server without people; nil where there are some
+}
+
+// assemble builds the server that cfg describes: it opens the store, declares people and apps, compiles the model and
+// listens, so that everything that can be wrong at start is found before anything is served.
+func assemble(ctx context.Context, cfg config.Config, log *zap.Logger) (s *server, err error) {
+	s = &server{cfg: cfg, log: log, sources: map[string]driverfactory.Source{}}
+	defer func() {
+		if err != nil {
+			s.Close()
+			s = nil
+		}
+	}()
+	if s.model, err = openModel(cfg.Models.Path, log.Named("datamodel")); err != nil {
+		return s, err
+	}
+	if s.store, err = sqlstore.Open(ctx, sqlstore.Config{
+		URL: cfg.Store.URL.Reveal(), Keyset: cfg.Keys.Keyset.Name(), KMS: kms.New(kms.Config{}).Open,
+		SealedOutside: func() bool { return s.journal != nil && s.journal.Len() > 0 }, Log: log.Named("store"),
+	}); err != nil {
+		return s, err
+	}
+	s.audit = audit.NewWriter(audit.WriterConfig{Store: s.store.Audit(), Log: log.Named("audit")})
+	if err = s.buildPeople(ctx); err != nil {
+		return s, err
+	}
+	client, err := s.buildBroker(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.store.Keys().Whole() // after whatever of earlier processes is on the disk was stored
+	if err = s.buildHooks(ctx); err != nil {
+		return s, err
+	}
+	if err = s.buildQueries(client); err != nil {
+		return s, err
+	}
+	if err = s.buildFrontDoors(ctx, client); err != nil {
+		return s, err
+	}
+	return s, s.listen()
+}
+
+// buildPeople makes people and their sessions.
+func (s *server) buildPeople(ctx context.Context) (err error) {
+	s.people = users.New(users.Config{
+		Store: s.store.Users(), Bus: s.store.News(), Record: s.audit.Record, Log: s.log.Named("users"),
+	})
+	s.sessions, err = session.New(session.Config{
+		Store: s.store.Sessions(), People: s.people, PublicURL: s.cfg.Server.PublicURL,
+		Idle: s.cfg.Auth.Session.Idle, Absolute: s.cfg.Auth.Session.Absolute,
+		ClientIP: httpserver.ClientIP(s.cfg.Server.TrustedProxies), Log: s.log.Named("session"),
+	})
+	if err != nil {
+		return err
+	}
+	return s.people.Declare(ctx, declaredPeople(s.cfg))
+}
+
+// buildBroker makes the OAuth apps and the grants.
+func (s *server) buildBroker(ctx context.Context) (*oauthapps.Client, error) {
+	public, err := url.Parse(s.cfg.Server.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	client := oauthapps.NewClient(oauthapps.ClientConfig{
+		AllowLoopback: loopback.Host(public.Hostname()), Log: s.log.Named("oauthapps"),
+	})
+	s.apps = oauthapps.New(oauthapps.Config{
+		Store: s.store.OAuthApps(), PublicURL: s.cfg.Server.PublicURL, Discover: client.Discover, Bus: s.store.News(), Log: s.log.Named("oauthapps"),
+		Try: client.Test, Record: s.audit.Record,
+	})
+	client.Reports(s.apps)
+	if err := s.apps.Declare(ctx, domains.DefaultID, declaredApps(s.cfg)); err != nil {
+		return nil, err
+	}
+	var kept connectedapps.Journal
+	if s.store.Shared() { // a SQLite file shares its fate with whatever lies beside it
+		if s.journal, err = journal.Open(journal.Config{Dir: s.cfg.Store.Journal, Sealer: s.store.Keyring(), Log: s.log.Named("journal")}); err != nil {
+			return nil, err
+		}
+		kept = s.journal
+	}
+	s.tokens = connectedapps.NewTokens(connectedapps.Config{
+		Store: s.store.Grants(), Refreshes: s.store.Grants(), Revocations: s.store.Grants(), Jobs: s.store.Jobs(), Wake: s.wake, Apps: s.apps, Client: client,
+		Record: s.audit.Record, Disabled: s.disabled, Bus: s.store.News(), Log: s.log.Named("connectedapps"),
+		Stale: s.cfg.Store.StaleMax, Journal: kept, Failpoint: failpoint,
+	})
+	s.flow = connectedapps.NewFlow(connectedapps.FlowConfig{
+		Store: s.store.Grants(), Authorizations: s.store.Authorizations(), Apps: s.apps, Client: client,
+		Person: s.person, WhoAmI: s.whoAmI, Disabled: s.disabled, Record: s.audit.Record, Jobs: s.store.Jobs(), Log: s.log.Named("connectedapps"),
+	})
+	s.pats = tokens.New(tokens.Config{
+		Store: s.store.Tokens(), People: s.people, Bus: s.store.News(), DefaultLife: s.cfg.Auth.Tokens.DefaultLife, MaxLife: s.cfg.Auth.Tokens.MaxLife,
+		Endless: s.cfg.Auth.Tokens.Endless, Log: s.log.Named("tokens"),
+		App: func(ctx context.Context, slug string) (string, error) {
+			app, err := s.apps.Get(ctx, slug)
+			return app.Name, err
+		},
+	})
+	if err := s.buildNotices(); err != nil {
+		return nil, err
+	}
+	s.buildJobs()
+	return client, s.tokens.Recover(ctx)
+}
+
+// buildJobs makes what does the work for which nobody waits.
+func (s *server) buildJobs() {
+	n := s.cfg.Notifications
+	kinds := []jobs.Kind{
+		{
+			Name: "refresh_due", Every: 5 * time.Second, Timeout: 5 * time.Minute, BackOff: func(int) time.Duration { return 5 * time.Second },
+			Handle: func(ctx context.Context, _ jobs.Job) error { return s.tokens.RefreshDue(ctx) },
+		},
+		s.tokens.Revocations(0),
+		s.tokens.Upkeep(connectedapps.UpkeepConfig{
+			Everyone: s.store.Grants().Everyone, Tell: s.store.Events().Append,
+			Rules: connectedapps.UpkeepRules{WarnBefore: n.WarnBefore, DormantAfter: n.DormantAfter},
+		}),
+	}
+	s.jobs = jobs.NewRunner(jobs.Config{Store: s.store.Jobs(), Kinds: append(kinds, s.notices.Kinds()...), Log: s.log.Named("jobs")})
+}
+
+// wake begins jobs of a kind now.
+func (s *server) wake(kind string) { s.jobs.Wake(kind) }
+
+// person is what somebody of this server is called. Their address was given by an admin or by who signed them in.
+func (s *server) person(ctx context.Context, p securitycontext.Principal) (connectedapps.Person, error) {
+	if p.Realm != securitycontext.Local {
+		return connectedapps.Person{}, fault.New(fault.NotFound, "Only people of this server have names here.")
+	}
+	u, err := s.people.ByID(ctx, p.Subject)
+	return connectedapps.Person{Username: u.Username, Email: u.Email}, err
+}
+
+// whoAmI asks a data source of app under token whose it is.
+func (s *server) whoAmI(ctx context.Context, app oauthapps.App, token secret.Text) (string, error) {
+	for _, name := range slices.Sorted(maps.Keys(s.sources)) {
+		src := s.sources[name]
+		named := src.OAuthApp == app.Slug || src.OAuthApp == app.ID // what the factory is served by; other apps may have the name
+		if src.OAuthApp == "" {
+			of, ok, err := s.apps.ForSource(ctx, src.Domain, src.Name, src.CredentialsKey)
+			named = err == nil && ok && of.ID == app.ID
+		}
+		if named {
+			return s.factory.WhoAmI(ctx, src, driverfactory.Token{Value: token, Status: string(connectedapps.Active)})
+		}
+	}
+	return "", nil
+}
+
+// disabled says whether a person of this server may not act any more. Others are not ours to disable.
+func (s *server) disabled(ctx context.Context, p securitycontext.Principal) (bool, error) {
+	if p.Realm != securitycontext.Local {
+		return false, nil
+	}
+	u, err := s.people.ByID(ctx, p.Subject)
+	if errors.Is(err, fault.NotFound) {
+		return true, nil
+	}
+	return u.Disabled, err
+}
+
+// buildQueries makes the drivers and the orchestrators.
+func (s *server) buildQueries(client *oauthapps.Client) error {
+	capacity := orchestrator.NewCapacity(s.cfg.Orchestrator.MaxConnections, 0)
+	drivers := driverfactory.Config{
+		Credentials: s.tokens,
+		Warehouses:  warehouses(),
+		App: func(ctx context.Context, src driverfactory.Source) (string, bool, error) {
+			app, ok, err := s.apps.ForSource(ctx, src.Domain, src.Name, src.CredentialsKey)
+			return app.Slug, ok, err
+		},
+		Allowed:           s.allowed,
+		ClientCredentials: clientCredentials(client),
+		Admit:             capacity.Admit,
+		IdleTimeout:       s.cfg.Orchestrator.IdleTimeout,
+		Log:               s.log.Named("driverfactory"),
+	}
+	if s.hooks != nil && s.hooks.Drives() {
+		drivers.AsUser = s.asUser
+	}
+	s.factory = driverfactory.New(drivers)
+	sources, err := declaredSources(s.cfg, s.factory.Check)
+	if err != nil {
+		return err
+	}
+	for _, src := range sources {
+		s.sources[src.Name] = src
+	}
+	s.orchestrators = orchestrator.New(orchestrator.Config{
+		Drivers: s.factory, Capacity: capacity, FellBack: s.fellBack,
+		ID:      s.orchestratorID,
+		Sources: func() []driverfactory.Source { return sources },
+		Cache:   resultcache.New(resultcache.Config{MaxBytes: int64(s.cfg.Cache.MaxBytes)}),
+		AppSlug: func(appID string) string {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second) // news has no context; the apps are in memory
+			defer cancel()
+			app, err := s.apps.Get(ctx, appID)
+			if err != nil {
+				return ""
+			}
+			return app.Slug
+		},
+		Max: s.cfg.Orchestrator.Max, IdleTimeout: s.cfg.Orchestrator.IdleTimeout, Log: s.log.Named("orchestrator"),
+	})
+	s.store.News().Subscribe(s.orchestrators.Hear)
+	return nil
+}
+
+// fellBack records that the service account stands in for a person.
+func (s *server) fellBack(ctx context.Context, sc driverfactory.SecurityContext, req orchestrator.Request, as driverfactory.RunAs) error {
+	actor := sc.Principal.Subject
+	if sc.Principal.Realm != securitycontext.Local {
+		actor = sc.Principal.Realm + " " + actor
+	}
+	if sc.Principal.Anonymous() {
+		actor = audit.Anonymous
+	}
+	return s.audit.Record(ctx, audit.Entry{
+		Actor: actor, Action: audit.QueryFellBack, Object: req.Source.Name, Outcome: "ok", Request: req.RequestID,
+		Detail: map[string]string{"domain": req.Source.Domain, "username": sc.Username, "account": as.Account, "reason": as.Reason},
+	})
+}
+
+// warehouses are the types of data sources.
+func warehouses() map[string]driverfactory.Warehouse {
+	return map[string]driverfactory.Warehouse{
+		"databricks": databricks.New(databricks.Config{}),
+		"snowflake":  snowflake.New(snowflake.Config{}),
+		"postgres":   postgres.New(),
+		"duckdb":     duckdb.New(),
+	}
+}
+
+// allowed refuses the queries of disabled people, whatever credential they would run under.
+func (s *server) allowed(ctx context.Context, p securitycontext.Principal) error {
+	disabled, err := s.disabled(ctx, p)
+	if err == nil && disabled {
+		err = &fault.Error{Kind: fault.Denied, Code: "user_disabled", Owner: fault.Admin, Detail: "Your account is disabled. An admin can enable it again."}
+	}
+	return err
+}
+
+// source returns a data source, or fault.NotFound.
+func (s *server) source(_, name string) (driverfactory.Source, error) {
+	src, ok := s.sources[name]
+	if !ok {
+		return driverfactory.Source{}, fault.New(fault.NotFound, "There is no data source %q. The data model names it; declare it in data_sources.", name)
+	}
+	return src, nil
+}
+
+// masks are what masked members show, by the type of their values.
+func masks(m config.Masks) map[string]any {
+	out := map[string]any{}
+	if m.String != nil {
+		out[datamodel.String] = *m.String
+	}
+	if m.Number != nil {
+		out[datamodel.Number] = json.Number(*m.Number)
+	}
+	if m.Boolean != nil {
+		out[datamodel.Boolean] = *m.Boolean
+	}
+	if m.Time != nil {
+		out[datamodel.Time] = *m.Time
+	}
+	return out
+}
+
+// issuerKeys returns the public key of the issuer of tokens, if it was given, and opens its key set, if that was.
+func (s *server) issuerKeys() (any, error) {
+	jwt := s.cfg.Auth.JWT
+	if jwt.JWKURL != "" {
+		at, err := url.Parse(jwt.JWKURL)
+		if err != nil {
+			return nil, err
+		}
+		s.issuers = jwtauth.NewKeySet(jwtauth.KeySetConfig{
+			URL: jwt.JWKURL, HTTP: outbound.NewClient(loopback.Host(at.Hostname()), nil), Log: s.log.Named("jwtauth"),
+		})
+	}
+	if jwt.Key.Empty() {
+		return nil, nil
+	}
+	return jwtauth.ParsePublicKey(jwt.Key)
+}
+
+// buildFrontDoors mounts every route.
+func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) error {
+	clientIP := httpserver.ClientIP(s.cfg.Server.TrustedProxies)
+	issuer, err := s.issuerKeys()
+	if err != nil {
+		return err
+	}
+	s.verifier = jwtauth.New(jwtauth.Config{
+		Secrets: s.cfg.Auth.APISecrets, PublicKey: issuer, Keys: s.issuers, Algorithms: s.cfg.Auth.JWT.Algorithms,
+		Issuers: commaList(s.cfg.Auth.JWT.Issuer), Audience: s.cfg.Auth.JWT.Audience, Subject: s.cfg.Auth.JWT.Subject,
+		ClaimsNamespace: s.cfg.Auth.JWT.ClaimsNamespace, UsernameClaim: s.cfg.Auth.JWT.UsernameClaim,
+		TrustUserCredentials: s.cfg.Auth.JWT.TrustUserCredentials, DevMode: s.cfg.Server.DevMode,
+		People: func(ctx context.Context, username string) (string, bool, error) {
+			u, err := s.people.ByUsername(ctx, username)
+			return u.ID, u.Disabled, err
+		},
+		Domain: domains.DefaultID, Log: s.log.Named("jwtauth"),
+	})
+	site, err := page.New(page.Config{PublicURL: s.cfg.Server.PublicURL})
+	if err != nil {
+		return err
+	}
+	signIn, err := login.New(login.Config{Site: site, People: s.people, Sessions: s.sessions, ClientIP: clientIP})
+	if err != nil {
+		return err
+	}
+	connect, err := consent.New(consent.Config{Site: site, Flow: s.flow, Apps: s.apps, Grants: s.tokens, Sessions: s.sessions})
+	if err != nil {
+		return err
+	}
+	api, err := adminapi.New(adminapi.Config{
+		PublicURL: s.cfg.Server.PublicURL, Domain: domains.DefaultID, People: s.people, Sessions: s.sessions, Tokens: s.pats,
+		HandOuts: connectedapps.NewHandOuts(connectedapps.HandOutConfig{
+			Tokens: s.tokens, Record: s.audit.Record, Observe: s.observe, PerSecond: float64(s.cfg.Auth.Tokens.HandOutsPerSecond), Burst: 4 * s.cfg.Auth.Tokens.HandOutsPerSecond,
+		}),
+		Apps: s.apps, Grants: s.tokens, Flow: s.flow, Providers: client, Sources: sourceStates{s}, Keys: s.store.Keys(),
+		Audit: s.store.Audit(), Record: s.audit.Record, Revocations: s.tokens, Deliveries: s.notices, ClientIP: clientIP, Log: s.log.Named("adminapi"),
+	})
+	if err != nil {
+		return err
+	}
+	programs, err := authserver.NewHandler(authserver.HandlerConfig{
+		Service: authserver.New(authserver.Config{Devices: s.store.Devices(), Codes: s.store.Codes(), Tokens: s.pats, People: s.people, Record: s.audit.Record}),
+		Site:    site, Sessions: s.sessions, PublicURL: s.cfg.Server.PublicURL, ClientIP: clientIP, Log: s.log.Named("authserver"),
+	})
+	if err != nil {
+		return err
+	}
+	ui, err := webui.New(webui.Config{})
+	if err != nil {
+		return err
+	}
+	query := restapi.Config{
+		Verify: s.verify, Model: s.model.Model, Source: s.source, Load: s.orchestrators.Load,
+		Cancel: s.orchestrators.Cancel, Scopes: s.apiScopes, DefaultTimezone: s.cfg.API.DefaultTimezone,
+		Masks: masks(s.cfg.API.Masks), DefaultLimit: s.cfg.API.DefaultLimit, MaxLimit: s.cfg.API.MaxLimit, Wait: s.cfg.API.ContinueWait,
+		Token: s.cubeToken, DevMode: s.cfg.Server.DevMode, Status401: s.cfg.Auth.Status401, Log: s.log.Named("restapi"),
+	}
+	if s.hooks != nil && s.hooks.Rewrites() {
+		query.Rewrite = s.hooks.Rewrite
+	}
+	rest := restapi.New(query)
+	s.health = health.New(health.Config{
+		Checks: []health.Check{
+			{Name: "store", Run: s.store.Ping},
+			{Name: "model", Run: func(context.Context) error { return s.model.State().Problem }, Advisory: true},
+		},
+		Sources: s.sourceHealth,
+	})
+	mux := http.NewServeMux()
+	nobody, err := s.people.Nobody(ctx)
+	if err != nil {
+		return err
+	}
+	if nobody {
+		if s.setup, err = login.NewSetup(login.SetupConfig{Site: site, People: s.people, Sessions: s.sessions, Token: secret.New(id.Random(32))}); err != nil {
+			return err
+		}
+		s.setup.Mount(mux)
+	}
+	for _, door := range []interface{ Mount(*http.ServeMux) }{site, signIn, connect, programs, &appkeys.Handler{Apps: s.apps}, api, rest, s.health, ui} {
+		door.Mount(mux)
+	}
+	s.handler = mux
+	if s.cfg.Server.DevMode && onLoopback(s.cfg.Server.Listen) {
+		public, err := url.Parse(s.cfg.Server.PublicURL)
+		if err != nil {
+			return err
+		}
+		s.handler = httpserver.LocalNames(mux, public.Hostname()) // what needs no token is not for every page of the web
+	}
+	return nil
+}
+
+// onLoopback reports whether nobody but this machine reaches what listens at address.
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && loopback.Host(host)
+}
+
+// cubeToken signs a token for the query API of the person whose browser sent r.
+func (s *server) cubeToken(r *http.Request) (secret.Text, error) {
+	_, u, err := s.sessions.FromRequest(r)
+	if err != nil {
+		return secret.Text{}, err
+	}
+	return s.verifier.Issue(u.Username, cubeTokenLife)
+}
+
+// sourceHealth is what /readyz?verbose tells of the sources.
+func (s *server) sourceHealth() []health.Source {
+	var out []health.Source
+	for _, h := range s.orchestrators.Sources() {
+		out = append(out, health.Source{
+			Name: h.Name, State: string(h.State), CheckedAt: h.CheckedAt, LatencyMS: h.Latency.Milliseconds(), Detail: h.Detail, Required: h.Required,
+		})
+	}
+	return out
+}
+
+// listen opens the listeners. They accept nothing until Run.
+func (s *server) listen() (err error) {
+	if s.public, err = net.Listen("tcp", s.cfg.Server.Listen); err != nil {
+		return fmt.Errorf("server.listen: %w; stop what listens there, or give another address with --listen", err)
+	}
+	if s.cfg.Server.AdminListen == "off" {
+		return nil
+	}
+	if s.admin, err = net.Listen("tcp", s.cfg.Server.AdminListen); err != nil {
+		return fmt.Errorf("server.admin_listen: %w; stop what listens there, or set another address, or off, with BEHALF_SERVER_ADMIN_LISTEN", err)
+	}
+	return nil
+}
+
+// Run serves until ctx is done and then stops in order: no new requests, running ones finish within the grace, then
+// the work behind them ends. It returns the first error of a part, which stops the others.
+func (s *server) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	work, stop := context.WithCancel(context.WithoutCancel(ctx)) // outlives the requests that need it
+	defer stop()
+	records, end := context.WithCancel(context.WithoutCancel(ctx)) // outlives the work that is recorded
+	defer end()
+	var recording errgroup.Group
+	recording.Go(func() error { return s.audit.Run(records) })
+	var doors errgroup.Group
+	public := httpserver.New(httpserver.Config{
+		Name: "public", Listener: s.public, Handler: s.handler, HTTPS: strings.HasPrefix(s.cfg.Server.PublicURL, "https://"), Grace: s.cfg.Server.Grace, Log: s.log,
+	})
+	doors.Go(func() error { return public.Run(ctx) })
+	if s.admin != nil {
+		admin := httpserver.New(httpserver.Config{Name: "admin", Listener: s.admin, Handler: s.adminHandler(), Grace: time.Second, Log: s.log})
+		doors.Go(func() error { return admin.Run(ctx) })
+	}
+	g.Go(func() error {
+		defer stop()
+		return doors.Wait()
+	})
+	g.Go(func() error { return s.store.Run(work) })
+	parts := []interface{ Run(context.Context) error }{s.store.Keys(), s.model, s.tokens, s.pats, s.jobs, s.notices, s.handOuts}
+	if s.issuers != nil {
+		parts = append(parts, s.issuers)
+	}
+	for _, part := range parts {
+		g.Go(func() error { return part.Run(work) })
+	}
+	g.Go(func() error {
+		err := s.orchestrators.Run(work)
+		// Nobody is left to hear of a statement that still runs: it is cancelled at the warehouse, and every session closed.
+		if left := s.orchestrators.Close(work); left != nil {
+			s.log.Warn("sessions at a warehouse left open", zap.Error(left))
+		}
+		return err
+	})
+	err := g.Wait()
+	end()
+	return errors.Join(err, recording.Wait())
+}
+
+// adminHandler serves operators: readiness in full, and profiles.
+func (s *server) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	s.health.MountAdmin(mux)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if onLoopback(s.cfg.Server.AdminListen) {
+		return httpserver.LocalNames(mux)
+	}
+	return mux
+}
+
+// Close gives back what assemble opened.
+func (s *server) Close() {
+	for _, l := range []net.Listener{s.public, s.admin} {
+		if l != nil {
+			_ = l.Close() // closed already where it was served
+		}
+	}
+	if s.journal != nil {
+		if err := s.journal.Close(); err != nil {
+			s.log.Warn("the journal did not close cleanly", zap.Error(err))
+		}
+	}
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			s.log.Warn("the store did not close cleanly", zap.Error(err))
+		}
+	}
+}
+
+// sourceStates tells the admin API about the sources.
+type sourceStates struct{ s *server }
+
+// Sources implements adminapi.Sources.
+func (st sourceStates) Sources(_ context.Context, _ string) ([]adminapi.SourceState, error) {
+	var out []adminapi.SourceState
+	for _, h := range st.s.orchestrators.Sources() {
+		out = append(out, adminapi.SourceState{Source: st.s.sources[h.Name], Liveness: adminapi.Liveness{
+			State: string(h.State), CheckedAt: h.CheckedAt, LatencyMS: h.Latency.Milliseconds(), Detail: h.Detail,
+		}})
+	}
+	return out, nil
+}
+
+// openModel compiles the model in a folder and follows its changes. A folder that is not there is an empty model: the
+// broker works without.
+func openModel(path string, log *zap.Logger) (*datamodel.Live, error) {
+	if _, err := os.Stat(path); err != nil {
+		log.Warn("there is no data model: the folder is missing", zap.String("path", path))
+	}
+	return datamodel.Open(datamodel.LiveConfig{Files: os.DirFS(path), Log: log, Load: func(files fs.FS) (*datamodel.Model, error) {
+		if _, err := fs.Stat(files, "."); errors.Is(err, fs.ErrNotExist) {
+			files = embed.FS{} // which is an empty folder
+		}
+		return datamodel.Load(files, jsmodel.New(jsmodel.Config{Log: log}))
+	}})
+}
+
+func commaList(s string) []string {
+	var out []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}

@@ -1,0 +1,68 @@
+package driverfactory
+
+import "time"
+
+// Fallback says whether a person's query may run under the service account when the person has no usable grant.
+type Fallback string
+
+// The fallbacks. The zero value is for a source that does not say: it denies where there is an OAuth app to connect,
+// and where there is none the source belongs to its service account. FallbackDeny denies in both cases.
+const (
+	FallbackDeny           Fallback = "deny"
+	FallbackServiceAccount Fallback = "service_account"
+)
+
+// Source is one data source. It is a value: who edits one makes another with a higher Rev.
+type Source struct {
+	Domain         string            // id of the workspace that owns it
+	Name           string            // unique in the domain; "default" where a model names none
+	Rev            int64             // grows with every edit; pools and caches of other revisions are not used
+	Type           string            // which Warehouse: "databricks", "snowflake", "postgres", "duckdb"
+	Options        map[string]string // the Warehouse's own settings, such as host and http_path; never a secret
+	OAuthApp       string            // slug of the OAuth app people connect; empty: Config.App decides
+	CredentialsKey string            // key below cubeCloud.userCredentials; default: Type without "-jdbc"
+	ServiceAccount *ServiceAccount   // the identity of liveness checks and background work; nil when there is none
+	Fallback       Fallback          // what a person without a usable grant gets
+	Limits         Limits
+	Liveness       Liveness
+}
+
+// ServiceAccount is the identity that belongs to the source and to nobody in particular. Which fields are read is the
+// Warehouse's choice; Check refuses a combination it cannot use.
+type ServiceAccount struct {
+	Name       string // what RunAs.Account shows; default: User, else "service account"
+	Token      Secret // a static access token
+	Kind       string // of Token, where it matters: "oauth" or "pat"
+	User       string
+	Password   Secret
+	PrivateKey Secret             // PEM, for key pair authentication
+	OAuth      *ClientCredentials // RFC 6749 §4.4
+}
+
+// ClientCredentials obtain a service account's token at an authorization server (RFC 6749 §4.4).
+type ClientCredentials struct {
+	TokenURL     string
+	ClientID     string
+	ClientSecret Secret
+	Scopes       []string
+	AuthMethod   string // client_secret_basic, client_secret_post or private_key_jwt; empty: basic, or the key's where there is one
+	PrivateKey   Secret // of private_key_jwt: PEM or a JWK
+	Audience     string // parameter of the token request; empty: none
+}
+
+// Limits bound what one source may use. Zero means the default in the comment.
+type Limits struct {
+	MaxConnections     int           // sessions of all people together; default 64
+	PerUserConnections int           // sessions of one person; default 2
+	Concurrency        int           // statements at once; default depends on the type (orchestrator.md §2.3)
+	PerUserConcurrency int           // statements of one person at once; default 2
+	PerUserQueue       int           // waiting statements of one person; default 100
+	QueryTimeout       time.Duration // of one statement; default 10 min
+}
+
+// Liveness says how the source is checked under its service account.
+type Liveness struct {
+	Every    time.Duration // default 30 s
+	Timeout  time.Duration // default 5 s
+	Required bool          // whether /readyz fails with it
+}

@@ -1,0 +1,91 @@
+package hooks
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/behalf-project/behalf/internal/spelling"
+)
+
+// The hooks, by their names in cube.js.
+const (
+	checkAuth               = "checkAuth"
+	extendContext           = "extendContext"
+	contextToAppID          = "contextToAppId"
+	contextToOrchestratorID = "contextToOrchestratorId"
+	contextToAPIScopes      = "contextToApiScopes"
+	contextToGroups         = "contextToGroups"
+	queryRewrite            = "queryRewrite"
+	driverFactory           = "driverFactory"
+)
+
+// run are the hooks that run, and under which name: some have an old one.
+var run = map[string]string{
+	checkAuth: checkAuth, extendContext: extendContext, contextToAppID: contextToAppID, contextToOrchestratorID: contextToOrchestratorID,
+	contextToAPIScopes: contextToAPIScopes, contextToGroups: contextToGroups, "contextToRoles": contextToGroups,
+	queryRewrite: queryRewrite, "queryTransformer": queryRewrite, driverFactory: driverFactory,
+}
+
+// idle are the settings that decide nothing about anybody's rows and mean nothing here, and why.
+var idle = map[string]string{
+	"dbType":                       "the type of a data source is that of its configuration",
+	"externalDbType":               "pre-aggregations are not built yet",
+	"externalDriverFactory":        "pre-aggregations are not built yet",
+	"externalDialectFactory":       "pre-aggregations are not built yet",
+	"preAggregationsSchema":        "pre-aggregations are not built yet",
+	"scheduledRefreshContexts":     "pre-aggregations are not built yet",
+	"scheduledRefreshTimer":        "pre-aggregations are not built yet",
+	"scheduledRefreshTimeZones":    "pre-aggregations are not built yet",
+	"scheduledRefreshConcurrency":  "pre-aggregations are not built yet",
+	"scheduledRefreshBatchSize":    "pre-aggregations are not built yet",
+	"refreshWorkerConcurrency":     "pre-aggregations are not built yet",
+	"contextToCubeStoreRouterId":   "there is no Cube Store",
+	"cacheAndQueueDriver":          "there is no Cube Store",
+	"orchestratorOptions":          "queues and caches are bounded by data_sources[].limits, orchestrator and cache",
+	"schemaVersion":                "the model is compiled again when a file of it changes",
+	"compilerCacheSize":            "there is one compiled model, shared by all",
+	"maxCompilerCacheKeepAlive":    "there is one compiled model, shared by all",
+	"updateCompilerCacheKeepAlive": "there is one compiled model, shared by all",
+	"logger":                       "the log is that of Behalf",
+	"telemetry":                    "there is no telemetry",
+	"http":                         "any origin may call, with a token",
+	"webSockets":                   "see the reference of the query API",
+	"processSubscriptionsInterval": "see the reference of the query API",
+	"gracefulShutdown":             "server.grace says how long running work may take",
+	"devServer":                    "server.dev_mode says it",
+	"serverless":                   "this is a server",
+	"fastReload":                   "the model is compiled again when a file of it changes",
+	"sqlCache":                     "there is no SQL API yet",
+	"sqlPort":                      "there is no SQL API yet",
+	"pgSqlPort":                    "there is no SQL API yet",
+	"sqlUser":                      "there is no SQL API yet",
+	"sqlPassword":                  "there is no SQL API yet",
+}
+
+// refused are the settings that would need something that is not here, or whose loss could open something.
+var refused = map[string]string{
+	"canSwitchSqlUser":                    "it is of the SQL API, which this version does not have",
+	"checkSqlAuth":                        "it is of the SQL API, which this version does not have",
+	"checkAuthMiddleware":                 "it is middleware of Express; write checkAuth, which replaced it in Cube too",
+	"initApp":                             "it is given an app of Express, which needs Node",
+	"dialectFactory":                      "it returns a class of Node; the dialect follows from the type of the source",
+	"repositoryFactory":                   "it reads files with Node; there is one model for all, in models.path",
+	"jwt":                                 "write auth.jwt in behalf.yaml",
+	"apiSecret":                           "write auth.api_secret in behalf.yaml, or set CUBEJS_API_SECRET",
+	"schemaPath":                          "write models.path in behalf.yaml",
+	"basePath":                            "the API is at /cubejs-api",
+	"allowUngroupedWithoutPrimaryKey":     "ungrouped queries are always allowed without a primary key; leave it out",
+	"allowJsDuplicatePropsInSchema":       "leave it out: a key that is given twice is an error",
+	"semanticLayerSync":                   "it is a part of Cube Cloud",
+	"allowNodeRequire":                    "nothing requires Node here; leave it out",
+	"fileRepository":                      "it reads files with Node; there is one model for all, in models.path",
+	"contextToExternalId":                 "pre-aggregations are not built yet",
+	"standalone":                          "leave it out",
+	"disableExternalPreAggregationsCheck": "leave it out",
+}
+
+// unknown says what is wrong with a key that no list has.
+func unknown(key string) string {
+	known := slices.Concat(slices.Sorted(maps.Keys(run)), slices.Sorted(maps.Keys(idle)), slices.Sorted(maps.Keys(refused)))
+	return "there is no such setting" + spelling.DidYouMean(key, known)
+}

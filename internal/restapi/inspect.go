@@ -1,0 +1,127 @@
+package restapi
+
+import (
+	"net/http"
+
+	"github.com/behalf-project/behalf/internal/datamodel"
+	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/query"
+	"github.com/behalf-project/behalf/internal/securitycontext"
+)
+
+// sqlAnswer is the answer of /v1/sql: what clients rely on, without the internals (cube-rest-api.md §11.1).
+type sqlAnswer struct {
+	SQL        sqlPlan `json:"sql"`
+	DataSource string  `json:"dataSource"`
+}
+
+type sqlPlan struct {
+	External           bool              `json:"external"`
+	SQL                [2]any            `json:"sql"` // text and bound values
+	TimeDimensionAlias string            `json:"timeDimensionAlias,omitempty"`
+	TimeDimensionField string            `json:"timeDimensionField,omitempty"`
+	Order              order             `json:"order"`
+	PreAggregations    []string          `json:"preAggregations"`
+	DataSource         string            `json:"dataSource"`
+	AliasNameToMember  map[string]string `json:"aliasNameToMember"`
+	MemberNames        []string          `json:"memberNames"`
+}
+
+// order writes a sort order as Cube's /v1/sql and dry-run do: an object whose keys are in order.
+type order []query.Order
+
+// MarshalJSON implements json.Marshaler.
+func (o order) MarshalJSON() ([]byte, error) {
+	out := []byte{'{'}
+	for i, e := range o {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(appendString(out, e.ID), `:"`...)
+		if e.Desc {
+			out = append(out, `desc"`...)
+		} else {
+			out = append(out, `asc"`...)
+		}
+	}
+	return append(out, '}'), nil
+}
+
+// sql answers /v1/sql: the statement that load would run, which runs nothing.
+func (h *Handler) sql(w http.ResponseWriter, r *http.Request, sc securitycontext.Context) error {
+	req, err := readRequest(r)
+	if err != nil {
+		return err
+	}
+	if req.Format != "" && req.Format != "rest" {
+		return fault.New(fault.Invalid, "The format %q needs the SQL API, which this version does not have yet; send a JSON query.", req.Format)
+	}
+	p, err := h.prepare(r.Context(), sc, req)
+	if err != nil {
+		return err
+	}
+	answers := make([]sqlAnswer, len(p.queries))
+	for i := range p.queries {
+		plan := p.queries[i].plan
+		args := plan.Args
+		if args == nil {
+			args = []any{}
+		}
+		answers[i] = sqlAnswer{DataSource: plan.DataSource, SQL: sqlPlan{
+			SQL: [2]any{plan.SQL, args}, TimeDimensionAlias: plan.TimeDimensionAlias, TimeDimensionField: plan.TimeDimensionField,
+			Order: plan.Order, PreAggregations: []string{}, DataSource: plan.DataSource,
+			AliasNameToMember: plan.AliasNameToMember, MemberNames: plan.MemberNames,
+		}}
+	}
+	if p.batch.Type == query.Regular {
+		writeJSON(w, http.StatusOK, answers[0])
+		return nil
+	}
+	writeJSON(w, http.StatusOK, answers)
+	return nil
+}
+
+// dryRun answers /v1/dry-run: how the query is understood (cube-rest-api.md §11.2). It plans it too, so that a query
+// it accepts is one that load accepts.
+func (h *Handler) dryRun(w http.ResponseWriter, r *http.Request, sc securitycontext.Context) error {
+	req, err := readRequest(r)
+	if err != nil {
+		return err
+	}
+	p, err := h.prepare(r.Context(), sc, req)
+	if err != nil {
+		return err
+	}
+	type transformed struct {
+		Measures         []string `json:"measures"`
+		SortedDimensions []string `json:"sortedDimensions"`
+	}
+	out := struct {
+		QueryType          query.Type         `json:"queryType"`
+		NormalizedQueries  []query.PivotQuery `json:"normalizedQueries"`
+		QueryOrder         []order            `json:"queryOrder"`
+		TransformedQueries []transformed      `json:"transformedQueries"`
+		PivotQuery         query.PivotQuery   `json:"pivotQuery"`
+	}{QueryType: p.batch.Type, PivotQuery: p.batch.Pivot()}
+	for _, q := range p.queries {
+		out.NormalizedQueries = append(out.NormalizedQueries, query.PivotQuery{Query: q.query, Type: p.batch.Type})
+		out.QueryOrder = append(out.QueryOrder, q.plan.Order)
+		out.TransformedQueries = append(out.TransformedQueries, transformed{q.query.Measures, q.query.Dimensions})
+	}
+	writeJSON(w, http.StatusOK, out)
+	return nil
+}
+
+// meta answers /v1/meta: what the caller may ask for (cube-rest-api.md §12).
+func (h *Handler) meta(w http.ResponseWriter, r *http.Request, sc securitycontext.Context) error {
+	p := r.URL.Query()
+	model := h.cfg.Model()
+	visible, err := model.Visible(sc.Groups, sc.Claims)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, model.Meta(datamodel.MetaOptions{
+		Extended: p.Has("extended"), ShowHidden: h.cfg.DevMode, OnlyViews: p.Get("onlyViews") == "true", Visible: visible,
+	}))
+	return nil
+}

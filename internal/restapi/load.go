@@ -1,0 +1,215 @@
+package restapi
+
+import (
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/httpserver"
+	"github.com/behalf-project/behalf/internal/query"
+	"github.com/behalf-project/behalf/internal/securitycontext"
+	"github.com/behalf-project/behalf/orchestrator"
+	"golang.org/x/sync/errgroup"
+)
+
+// load answers /v1/load (cube-rest-api.md §5).
+func (h *Handler) load(w http.ResponseWriter, r *http.Request, sc securitycontext.Context) error {
+	req, err := readRequest(r)
+	if err != nil {
+		return err
+	}
+	p, err := h.prepare(r.Context(), sc, req)
+	if err != nil {
+		return err
+	}
+	if p.batch.Type != query.Regular && req.QueryType == "" {
+		return fault.New(fault.Invalid, "'%s' query type is not supported by the client.Please update the client.", p.batch.Type)
+	}
+	answers := make([]answered, len(p.queries))
+	for i := range p.queries {
+		q := &p.queries[i]
+		answers[i].planned = q
+		if answers[i].source, err = h.cfg.Source(sc.Domain, q.plan.DataSource); err != nil {
+			return err
+		}
+	}
+	if err := h.run(r, sc, answers); err != nil {
+		return err
+	}
+	return writeAnswer(w, p, answers, req.QueryType == "multi")
+}
+
+// answered is one query with its results.
+type answered struct {
+	*planned
+	source driverfactory.Source
+	result *orchestrator.Result
+	total  *orchestrator.Result // nil unless the query asks for a total
+}
+
+// maxAnswer bounds the results of one request together. One alone is bounded by the orchestrator; a batch of a hundred
+// would hold a hundred times that for one answer.
+const maxAnswer = 64 << 20
+
+// run answers all statements of one request, at once where there are several: each may have to wait by itself.
+func (h *Handler) run(r *http.Request, sc securitycontext.Context, answers []answered) error {
+	wait := h.waitTime(r)
+	if a := &answers[0]; len(answers) == 1 && a.plan.Total == nil {
+		return h.answer(r, sc, a, driverfactory.Statement{SQL: a.plan.SQL, Args: a.plan.Args}, wait, &a.result)
+	}
+	group, ctx := errgroup.WithContext(r.Context())
+	r = r.WithContext(ctx)
+	var size atomic.Int64
+	run := func(a *answered, s driverfactory.Statement, into **orchestrator.Result) {
+		group.Go(func() error {
+			if err := h.answer(r, sc, a, s, wait, into); err != nil {
+				return err
+			}
+			if size.Add((*into).Bytes) > maxAnswer {
+				return &fault.Error{Kind: fault.Invalid, Code: "result_too_large", Owner: fault.User, Detail: "The results of this request take more than " +
+					strconv.Itoa(maxAnswer>>20) + " MiB together. Ask for them one by one."}
+			}
+			return nil
+		})
+	}
+	for i := range answers {
+		a := &answers[i]
+		run(a, driverfactory.Statement{SQL: a.plan.SQL, Args: a.plan.Args}, &a.result)
+		if t := a.plan.Total; t != nil {
+			run(a, driverfactory.Statement{SQL: t.SQL, Args: t.Args}, &a.total)
+		}
+	}
+	return group.Wait()
+}
+
+// answer has one statement answered.
+func (h *Handler) answer(r *http.Request, sc securitycontext.Context, a *answered, s driverfactory.Statement, wait time.Duration, into **orchestrator.Result) (err error) {
+	*into, err = h.cfg.Load(r.Context(), sc, orchestrator.Request{
+		Source: a.source, Statement: s, Operation: driverfactory.UserQuery,
+		Cache: orchestrator.CacheMode(a.query.CacheMode), FreshFor: a.plan.FreshFor,
+		RequestID: httpserver.RequestID(r.Context()), Wait: wait,
+	})
+	return err
+}
+
+// body is an answer in parts, so that the rows of a result are written as the cache holds them, and never copied: many
+// who ask for the same large result hold it once.
+type body struct {
+	parts [][]byte
+	own   []byte // what is appended to the last part
+}
+
+// share adds what is not ours to change.
+func (b *body) share(part []byte) {
+	b.parts = append(b.parts, b.own, part)
+	b.own = make([]byte, 0, 256)
+}
+
+// writeTo writes the parts.
+func (b *body) writeTo(w http.ResponseWriter) {
+	parts, size := append(b.parts, b.own), 0
+	for _, p := range parts {
+		size += len(p)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(size))
+	for _, p := range parts {
+		if _, err := w.Write(p); err != nil {
+			return // the client left
+		}
+	}
+}
+
+// writeAnswer writes the results in the single or in the multi envelope (cube-rest-api.md §5.4, §5.5).
+func writeAnswer(w http.ResponseWriter, p *prepared, answers []answered, multi bool) error {
+	var ran []*orchestrator.Result
+	out := &body{own: make([]byte, 0, 256)}
+	slow := false
+	if multi {
+		out.own = append(out.own, `{"queryType":"`...)
+		out.own = append(append(out.own, p.batch.Type...), `","results":[`...)
+	}
+	for i := range answers {
+		a := &answers[i]
+		if i > 0 {
+			out.own = append(out.own, ',')
+		}
+		if err := out.add(a); err != nil {
+			return err
+		}
+		slow = slow || a.result.Stale
+		ran = append(ran, a.result)
+		if a.total != nil {
+			ran = append(ran, a.total)
+		}
+	}
+	if multi {
+		out.own = append(append(out.own, `],"pivotQuery":`...), p.pivot...)
+		out.own = append(out.own, `,"slowQuery":`...)
+		out.own = strconv.AppendBool(out.own, slow)
+		if same, ok := sameIdentity(answers); ok {
+			out.own = appendRunAs(append(out.own, `,"runAs":`...), same)
+		}
+		out.own = append(out.own, '}')
+	}
+	setRunAs(w.Header(), ran)
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	out.writeTo(w)
+	return nil
+}
+
+// sameIdentity returns the identity that ran all the statements, if it was one.
+func sameIdentity(answers []answered) (driverfactory.RunAs, bool) {
+	for _, a := range answers {
+		if a.result.RunAs != answers[0].result.RunAs {
+			return driverfactory.RunAs{}, false
+		}
+	}
+	return answers[0].result.RunAs, true
+}
+
+// add adds one result: what is known of every answer to its query, what is of this one, and the rows, which were
+// encoded once if they come from the cache.
+func (b *body) add(a *answered) error {
+	rows, err := a.result.Encoded(a.rowsName, func() ([]byte, error) { return a.encodeRows(a.result.Rows) })
+	if err != nil {
+		return err
+	}
+	b.share(a.head)
+	out := append(b.own, `,"lastRefreshTime":"`...)
+	out = a.result.RefreshedAt.UTC().AppendFormat(out, isoMillis)
+	out = append(out, `","slowQuery":`...)
+	out = strconv.AppendBool(out, a.result.Stale)
+	if a.total != nil {
+		n, err := totalCount(a.total)
+		if err != nil {
+			return err
+		}
+		out = strconv.AppendInt(append(out, `,"total":`...), n, 10)
+	}
+	out = appendRunAs(append(out, `,"runAs":`...), a.result.RunAs)
+	out = append(out, `,"cached":`...)
+	out = strconv.AppendBool(out, a.result.Cached)
+	b.own = append(out, `,"data":`...)
+	b.share(rows)
+	b.own = append(b.own, '}')
+	return nil
+}
+
+// totalCount reads the one number of a total's result.
+func totalCount(r *orchestrator.Result) (int64, error) {
+	if len(r.Rows) == 1 && len(r.Rows[0]) == 1 {
+		switch v := r.Rows[0][0].(type) {
+		case int64:
+			return v, nil
+		case driverfactory.Decimal:
+			return strconv.ParseInt(string(v), 10, 64)
+		case string:
+			return strconv.ParseInt(v, 10, 64)
+		}
+	}
+	return 0, fault.New(fault.Unavailable, "The data source answered the count of rows with something that is no number.")
+}

@@ -1,0 +1,72 @@
+package resultcache
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+	"math"
+	"time"
+
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
+)
+
+// Key names a result: under which credential, and of which statement. It is comparable, and equal only to a key of the
+// same credential and the same statement.
+type Key struct {
+	Scope     driverfactory.PoolKey
+	Statement [sha256.Size]byte
+}
+
+// KeyOf returns the key of the statement s under the credential scope. It fails with fault.Invalid when an argument is
+// of a type that driverfactory.Statement does not allow.
+func KeyOf(scope driverfactory.PoolKey, s driverfactory.Statement) (Key, error) {
+	d := digest{h: sha256.New()}
+	d.text('q', s.SQL)
+	for i, arg := range s.Args {
+		switch v := arg.(type) {
+		case nil:
+			d.number('n', 0)
+		case bool:
+			if v {
+				d.number('b', 1)
+			} else {
+				d.number('b', 0)
+			}
+		case int64:
+			d.number('i', uint64(v))
+		case float64:
+			d.number('f', math.Float64bits(v))
+		case string:
+			d.text('s', v)
+		case []byte:
+			d.text('x', string(v))
+		case time.Time:
+			// The zone goes in too: the same instant in another one may reach the database as other text.
+			d.text('t', v.Format(time.RFC3339Nano))
+		default:
+			return Key{}, fault.New(fault.Invalid, "Argument %d of the statement is a %T, which cannot be bound.", i+1, arg)
+		}
+	}
+	k := Key{Scope: scope}
+	d.h.Sum(k.Statement[:0])
+	return k, nil
+}
+
+// digest hashes a list of values so that no two lists run into each other: each has a tag, and its length or a fixed
+// width.
+type digest struct {
+	h   hash.Hash
+	buf [9]byte
+}
+
+func (d *digest) number(tag byte, v uint64) {
+	d.buf[0] = tag
+	binary.BigEndian.PutUint64(d.buf[1:], v)
+	d.h.Write(d.buf[:])
+}
+
+func (d *digest) text(tag byte, s string) {
+	d.number(tag, uint64(len(s)))
+	d.h.Write([]byte(s))
+}

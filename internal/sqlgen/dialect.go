@@ -1,0 +1,55 @@
+package sqlgen
+
+import (
+	"time"
+)
+
+// Dialect is what differs between the SQL of databases. A Dialect has no state.
+type Dialect interface {
+	// Name returns the name of the dialect, which is also the dbType of an answer.
+	Name() string
+
+	// Quote returns name as a quoted identifier.
+	Quote(name string) string
+
+	// Literal returns s as a string literal. It is for labels of the model, never for values of a query.
+	Literal(s string) string
+
+	// Placeholder returns the placeholder of the n-th bound value, counting from 1.
+	Placeholder(n int) string
+
+	// Number returns a bound number, which has a sign, digits and perhaps a fraction or an exponent.
+	Number(s string) Fragment
+
+	// InZone returns a timestamp as wall time in an IANA zone, without a zone of its own.
+	InZone(timestamp Fragment, zone string) Fragment
+
+	// Truncate returns wall time cut to the start of a granularity: second to year, weeks start on Monday.
+	Truncate(wall Fragment, granularity string) Fragment
+
+	// Wall returns the text of a wall time, given as 2006-01-02T15:04:05.000, as the type that InZone returns.
+	Wall(text Fragment) Fragment
+
+	// Shift returns wall time and n units later, n a whole number of any type: second, minute, hour, day, week, month,
+	// quarter or year.
+	Shift(wall, n Fragment, unit string) Fragment
+
+	// Seconds returns how long it is from one wall time to another, whole seconds at least.
+	Seconds(from, to Fragment) Fragment
+
+	// Timestamp returns a bound point in time, given as 2006-01-02T15:04:05.000Z, fit for comparing with a column.
+	Timestamp(value Fragment) Fragment
+
+	// Like returns the condition that column matches the pattern, without regard to case. The value is bound with
+	// backslashes before %, _ and backslash; before and after say where any text may stand.
+	Like(column, value Fragment, before, after, not bool) Fragment
+
+	// Text returns expr cast to text.
+	Text(expr Fragment) Fragment
+
+	// ApproxCountDistinct returns the approximate number of distinct values.
+	ApproxCountDistinct(expr Fragment) Fragment
+
+	// FreshFor returns how long a result may be reused when the model does not say (cube-data-model.md §18).
+	FreshFor() time.Duration
+}

@@ -1,0 +1,7 @@
+SELECT count("orders".id) "orders__count"
+FROM public.orders AS "orders"
+WHERE ("orders".created_at >= $1::timestamptz AND "orders".created_at <= $2::timestamptz) AND ("orders".created_at < $3::timestamptz OR "orders".created_at > $4::timestamptz) AND ("orders".created_at >= $5::timestamptz AND "orders".created_at <= $6::timestamptz) AND ("orders".created_at < $7::timestamptz) AND ("orders".created_at <= $8::timestamptz) AND ("orders".created_at > $9::timestamptz) AND ("orders".created_at >= $10::timestamptz)
+LIMIT 10000
+-- ["2026-01-01T05:00:00.000Z","2026-02-01T04:59:59.999Z","2026-10-01T04:00:00.000Z","2026-11-01T03:59:59.999Z","2026-01-05T05:00:00.000Z","2026-01-06T04:59:59.999Z","2026-01-05T05:00:00.000Z","2026-01-06T04:59:59.999Z","2026-01-06T04:59:59.999Z","2026-11-21T05:00:00.000Z"]
+-- orders__count number orders.count
+-- source default, order [], fresh for 1m0s

@@ -1,0 +1,8 @@
+SELECT count("orders".id) "orders__count"
+FROM public.orders AS "orders"
+LEFT JOIN (SELECT * FROM public.users WHERE tenant_id = ?) AS "users" ON "orders".user_id = "users".id
+WHERE (("orders".status ILIKE '%' || ? || '%' ESCAPE '\\' OR "orders".status ILIKE '%' || ? || '%' ESCAPE '\\') OR (("users".age >= ?) AND ("users".vip = ?))) AND ("orders".status NOT ILIKE '%' || ? || '%' ESCAPE '\\' OR "orders".status IS NULL) AND ("orders".status NOT ILIKE '%' || ? || '%' ESCAPE '\\' AND "orders".status NOT ILIKE '%' || ? || '%' ESCAPE '\\') AND ("orders".status ILIKE ? || '%' ESCAPE '\\' OR "orders".status IS NULL) AND ("orders".status NOT ILIKE ? || '%' ESCAPE '\\' OR "orders".status IS NULL) AND ("orders".status ILIKE '%' || ? ESCAPE '\\') AND ("orders".status NOT ILIKE '%' || ? ESCAPE '\\' OR "orders".status IS NULL) AND ("orders".status IN (?, ?)) AND ("orders".status IN (?) OR "orders".status IS NULL) AND ("orders".status IS NULL) AND ("orders".status IN (?)) AND ("orders".status <> ? OR "orders".status IS NULL) AND ("orders".status NOT IN (?, ?) OR "orders".status IS NULL) AND ("orders".status NOT IN (?)) AND ("orders".status IS NOT NULL) AND ("orders".status IS NOT NULL) AND ("orders".status IS NULL) AND ("users".age < ?) AND ("users".age <= ?)
+LIMIT 10000
+-- [7,"a\\%\\_b\\\\c","x",21,true,"q","q","r","s","s","e","e","a","b","a","a","a","a","b","a",20.5,3000000000]
+-- orders__count number orders.count
+-- source default, order [], fresh for 1m0s

@@ -1,0 +1,13 @@
+SELECT "orders".status "orders__status", date_trunc('month', ("orders".created_at::timestamptz AT TIME ZONE 'UTC')) "orders__created_at_month", count("orders".id) "orders__count", sum("orders".amount) "orders__total"
+FROM public.orders AS "orders"
+LEFT JOIN (SELECT * FROM public.users WHERE tenant_id = $1) AS "users" ON "orders".user_id = "users".id
+WHERE ("orders".created_at >= $2::timestamptz AND "orders".created_at <= $3::timestamptz) AND ("orders".status = 'done') AND ("users".country = $4)
+GROUP BY 1, 2 HAVING (sum("orders".amount) > $5)
+ORDER BY 2 ASC
+LIMIT 10000
+-- [7,"2024-01-01T00:00:00.000Z","2024-03-31T23:59:59.999Z","DE",10]
+-- orders__status string orders.status
+-- orders__created_at_month time orders.created_at.month orders.created_at
+-- orders__count number orders.count
+-- orders__total number orders.total
+-- source default, order [{orders.created_at.month false}], fresh for 10s

@@ -1,0 +1,11 @@
+SELECT date_trunc('SECOND', CONVERT_TIMEZONE('Europe/Berlin', "orders".created_at::timestamp_tz)::timestamp_ntz) "orders__created_at_second", date_trunc('WEEK', CONVERT_TIMEZONE('Europe/Berlin', "orders".created_at::timestamp_tz)::timestamp_ntz) "orders__created_at_week", date_trunc('QUARTER', CONVERT_TIMEZONE('Europe/Berlin', "orders".created_at::timestamp_tz)::timestamp_ntz) "orders__created_at_quarter", count("orders".id) "orders__count"
+FROM public.orders AS "orders"
+GROUP BY 1, 2, 3
+ORDER BY 1 ASC
+LIMIT 10000
+-- []
+-- orders__created_at_second time orders.created_at.second orders.created_at
+-- orders__created_at_week time orders.created_at.week
+-- orders__created_at_quarter time orders.created_at.quarter
+-- orders__count number orders.count
+-- source default, order [{orders.created_at.second false}], fresh for 1m0s

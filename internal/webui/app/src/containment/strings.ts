@@ -1,0 +1,42 @@
+// The sentences of the screen that ends access, for admins.
+import { plural } from "../strings";
+
+export const containment = {
+  title: "Revocations",
+  lead: "When something leaked: end the access of one person, of one OAuth app for everybody, or all of it. It counts here at once; the providers are told at the pace they take.",
+  begin: "End access",
+  emptyTitle: "Nothing was revoked",
+  empty: "What people disconnect themselves does not stand here: only what an admin ended for others.",
+  columns: { what: "What ended", why: "Why", people: "Who", provider: "At the providers", when: "When" },
+  ofPerson: (who: string) => `Everything of ${who}`,
+  ofApp: (slug: string) => `Everybody's access through ${slug}`,
+  everything: "Everybody's access to everything",
+  noReason: "No reason given",
+  lost: (people: number, connections: number) => `${plural(people, "person", "people")}, ${plural(connections, "connection", "connections")}`,
+  told: (done: number, total: number) => `${done.toLocaleString("en")} of ${total.toLocaleString("en")} confirmed`,
+  failed: (n: number) => `${plural(n, "was", "were")} never confirmed: end ${n === 1 ? "it" : "them"} at the provider yourself`,
+  unsupported: (n: number) => `${plural(n, "has", "have")} no way to be told, and end${n === 1 ? "s" : ""} there by ${n === 1 ? "itself" : "themselves"}`,
+
+  dialogTitle: "End access",
+  kind: "Whose",
+  kinds: { principal: "One person", oauth_app: "One OAuth app, for everybody", everything: "Everybody, everything" } as Record<string, string>,
+  principal: "Username",
+  app: "OAuth app",
+  reason: "Reason",
+  reasonHelp: "For the audit log, in your words.",
+  reasonExample: "laptop stolen",
+  preview: "See who loses access",
+  missing: "Say whose access ends.",
+  loses: (people: number, connections: number) => `${plural(people, "person loses", "people lose")} access now, through ${plural(connections, "connection", "connections")}.`,
+  nobody: "Nobody has access that this would end.",
+  steps: [
+    "No query of theirs starts any more, and running ones are cut",
+    "Their connections to the warehouses are closed, and their cached results deleted",
+    "The providers are told to end their tokens",
+    "To go on, they must authorize again",
+  ],
+  typeTo: (word: string) => `Type ${word} to confirm`,
+  back: "Back",
+  doIt: "End access now",
+  done: "The access has ended here. The providers are being told.",
+};

@@ -1,0 +1,17 @@
+// Package orchestrator answers a statement: from the result cache, or by its turn in the queue and a session of the
+// right pool.
+//
+// Everybody has an Orchestrator of their own, found by its id (CUBE_APP_<username>) in an LRU: their pools, their
+// waiting line, their view of the result cache. It is small, opened on first use, and counted: an evicted one drains,
+// the next request for its id finds and revives it, and it closes when nobody holds it, so a process never has two
+// for one id.
+//
+//	Load ─▶ Choose credential ─▶ cached? ─▶ line of this person ─▶ slot of the source ─▶ pool[PoolKey] ─▶ rows
+//
+// The id only finds the orchestrator. What keeps people apart is the driverfactory.PoolKey in every key below it: two
+// people with one name share nothing but the moment when they are forgotten. A slot is given over people in turn, so
+// that one person's thousand statements delay another's one by a single turn.
+//
+// Credentials come and go through Forget: a new epoch lets running statements finish on the old pool and lends it no
+// more; a revocation cuts them.
+package orchestrator

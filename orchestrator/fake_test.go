@@ -1,0 +1,372 @@
+package orchestrator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/securitycontext"
+	"github.com/behalf-project/behalf/orchestrator"
+)
+
+// warehouse is a driverfactory in which every statement answers with the key it ran under. Its SQL is words: "sleep 5s"
+// takes its time, "rows 100" has that many, "fail" fails, "panic" panics, "text" after "--" only makes it another one.
+type warehouse struct {
+	t testing.TB
+
+	mu       sync.Mutex
+	grants   map[driverfactory.Principal]int64 // epoch of whoever has one
+	fallback bool                              // whoever has none runs as the service account
+	noAdmin  bool                              // there is no service account
+	down     bool                              // pings fail
+	slow     time.Duration                     // of a ping
+	admit    func(context.Context, driverfactory.PoolKey) (func(), error)
+	chosen   func() // called after a choice, before it is used
+	running  map[driverfactory.PoolKey]int
+	peak     int // statements at once
+	peakOf   map[driverfactory.Principal]int
+	order    []string // SQL in the order of its start
+
+	statements atomic.Int64
+	canceled   atomic.Int64
+	opened     atomic.Int64
+	closed     atomic.Int64
+}
+
+// The factory is what Orchestrators are run with.
+var _ orchestrator.Drivers = (*driverfactory.Factory)(nil)
+
+func newWarehouse(t testing.TB) *warehouse {
+	return &warehouse{
+		t: t, grants: map[driverfactory.Principal]int64{}, running: map[driverfactory.PoolKey]int{},
+		peakOf: map[driverfactory.Principal]int{},
+	}
+}
+
+func (w *warehouse) grant(p driverfactory.Principal, epoch int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.grants[p] = epoch
+}
+
+func (w *warehouse) revoke(p driverfactory.Principal) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.grants, p)
+}
+
+func (w *warehouse) started() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.order...)
+}
+
+func (w *warehouse) Choose(_ context.Context, sc driverfactory.SecurityContext, src driverfactory.Source, op driverfactory.Operation) (driverfactory.Choice, error) {
+	c, err := w.choose(sc, src, op)
+	w.mu.Lock()
+	chosen := w.chosen
+	w.chosen = nil
+	w.mu.Unlock()
+	if chosen != nil {
+		chosen()
+	}
+	return c, err
+}
+
+func (w *warehouse) choose(sc driverfactory.SecurityContext, src driverfactory.Source, op driverfactory.Operation) (driverfactory.Choice, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := driverfactory.PoolKey{Domain: src.Domain, Source: src.Name, SourceRev: src.Rev}
+	as := driverfactory.RunAs{Username: sc.Username, DataSource: src.Name}
+	epoch, ok := w.grants[sc.Principal]
+	switch {
+	case op == driverfactory.UserQuery && ok && !sc.Principal.Anonymous():
+		key.Principal, key.App, key.Epoch = sc.Principal, "app", epoch
+		as.Identity, as.Credential, as.Reason = driverfactory.IdentityUser, "active", "grant"
+		return driverfactory.Choice{Key: key, RunAs: as}, nil
+	case op == driverfactory.UserQuery && !w.fallback:
+		return driverfactory.Choice{}, &fault.Error{
+			Kind: fault.ReauthorizationRequired, Detail: "Authorize.",
+			Actions: []fault.Action{{Rel: "reauthorize", Href: "http://localhost/connect/app"}},
+			Params:  map[string]string{"oauth_app": "app"},
+		}
+	case w.noAdmin:
+		return driverfactory.Choice{}, &fault.Error{Kind: fault.Unavailable, Code: "no_service_account"}
+	}
+	key.Service = true
+	as.Identity, as.Account, as.Reason = driverfactory.IdentityServiceAccount, "svc", "not_connected"
+	if op == driverfactory.UserQuery {
+		as.Credential = "not_connected"
+	}
+	return driverfactory.Choice{Key: key, RunAs: as}, nil
+}
+
+func (w *warehouse) Open(c driverfactory.Choice) (driverfactory.Driver, error) {
+	w.opened.Add(1)
+	return &fakeDriver{w: w, key: c.Key}, nil
+}
+
+// fakeDriver keeps one idle session, once it had one.
+type fakeDriver struct {
+	w   *warehouse
+	key driverfactory.PoolKey
+
+	mu       sync.Mutex
+	busy     int
+	idle     []func() // what gives back the room of each
+	isClosed bool
+}
+
+func (d *fakeDriver) session(ctx context.Context) (release func(), err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.isClosed {
+		d.w.t.Errorf("a statement was given to the closed driver of %+v", d.key)
+		return nil, errors.New("closed")
+	}
+	d.busy++
+	if n := len(d.idle); n > 0 {
+		release, d.idle = d.idle[n-1], d.idle[:n-1]
+		return release, nil
+	}
+	if d.w.admit == nil {
+		return func() {}, nil
+	}
+	d.mu.Unlock()
+	release, err = d.w.admit(ctx, d.key)
+	d.mu.Lock()
+	if err != nil {
+		d.busy--
+	}
+	return release, err
+}
+
+func (d *fakeDriver) back(release func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.busy--
+	if d.isClosed {
+		release()
+		return
+	}
+	d.idle = append(d.idle, release)
+}
+
+func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driverfactory.Rows, error) {
+	release, err := d.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := d.w
+	w.statements.Add(1)
+	w.mu.Lock()
+	w.order = append(w.order, s.SQL)
+	w.running[d.key]++
+	all := 0
+	for k, n := range w.running {
+		all += n
+		if k == d.key {
+			w.peakOf[k.Principal] = max(w.peakOf[k.Principal], n)
+		}
+	}
+	w.peak = max(w.peak, all)
+	w.mu.Unlock()
+	end := func() {
+		w.mu.Lock()
+		w.running[d.key]--
+		w.mu.Unlock()
+		d.back(release)
+	}
+	rows := &fakeRows{key: d.key, n: 1, end: end}
+	words := strings.Fields(s.SQL)
+	for i, word := range words {
+		switch word {
+		case "sleep":
+			took, _ := time.ParseDuration(words[i+1])
+			select {
+			case <-time.After(took):
+			case <-ctx.Done():
+				w.canceled.Add(1)
+				end()
+				return nil, ctx.Err()
+			}
+		case "hang": // a driver that does not believe in contexts
+			took, _ := time.ParseDuration(words[i+1])
+			time.Sleep(took)
+		case "rows":
+			_, _ = fmt.Sscan(words[i+1], &rows.n)
+		case "fail":
+			end()
+			return nil, errors.New("42P01: no such table")
+		case "panic":
+			end()
+			panic("driver bug")
+		case "superseded":
+			end()
+			return nil, fault.New(fault.Conflict, "choose again")
+		}
+	}
+	return rows, nil
+}
+
+func (d *fakeDriver) Ping(ctx context.Context) error {
+	release, err := d.session(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.back(release)
+	d.w.mu.Lock()
+	slow, down := d.w.slow, d.w.down
+	d.w.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if down {
+		return errors.New("connection refused: canary")
+	}
+	return nil
+}
+
+func (d *fakeDriver) Stats() (open, idle int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.busy + len(d.idle), len(d.idle)
+}
+
+func (d *fakeDriver) CloseIdle() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := len(d.idle)
+	for _, release := range d.idle {
+		release()
+	}
+	d.idle = nil
+	return n
+}
+
+func (d *fakeDriver) Close() error {
+	d.CloseIdle()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.isClosed {
+		d.w.t.Errorf("the driver of %+v was closed twice", d.key)
+	}
+	d.isClosed = true
+	d.w.closed.Add(1)
+	return nil
+}
+
+// fakeRows are n rows that name the credential they were fetched with.
+type fakeRows struct {
+	key driverfactory.PoolKey
+	n   int
+	end func()
+}
+
+func (*fakeRows) Columns() []driverfactory.Column {
+	return []driverfactory.Column{{Name: "who", Type: "TEXT"}, {Name: "epoch", Type: "BIGINT"}}
+}
+
+func (r *fakeRows) Next(dest []any) (bool, error) {
+	if r.n == 0 {
+		return false, nil
+	}
+	r.n--
+	who := r.key.Principal.Key()
+	if r.key.Service {
+		who = "service"
+	}
+	dest[0], dest[1] = who, r.key.Epoch
+	return true, nil
+}
+
+func (r *fakeRows) Close() error {
+	r.end()
+	return nil
+}
+
+func person(name string) driverfactory.SecurityContext {
+	return driverfactory.SecurityContext{
+		Domain: "dom", Username: name, Principal: driverfactory.Principal{Realm: securitycontext.Local, Subject: "usr_" + name},
+	}
+}
+
+func source(name string, limits driverfactory.Limits) driverfactory.Source {
+	return driverfactory.Source{Domain: "dom", Name: name, Rev: 1, Type: "duckdb", Limits: limits}
+}
+
+func query(src driverfactory.Source, sql string) orchestrator.Request {
+	return orchestrator.Request{Source: src, Statement: driverfactory.Statement{SQL: sql}}
+}
+
+// inBubble runs test in a synctest bubble, where time is fake, with Orchestrators that must close at its end.
+func inBubble(t *testing.T, cfg orchestrator.Config, test func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWarehouse(t)
+		cfg.Drivers = w
+		if cfg.Capacity != nil {
+			w.admit = cfg.Capacity.Admit
+		}
+		o := orchestrator.New(cfg)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- o.Run(ctx) }()
+		test(t, w, o)
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+		over, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		if err := o.Close(over); err != nil {
+			t.Errorf("Close = %v, want nil", err)
+		}
+		if opened, closed := w.opened.Load(), w.closed.Load(); opened != closed {
+			t.Errorf("%d drivers were opened and %d closed", opened, closed)
+		}
+	})
+}
+
+// answer is what a Load in the background came to.
+type answer struct {
+	res *orchestrator.Result
+	err error
+}
+
+// load runs Load in the background.
+func load(ctx context.Context, o *orchestrator.Orchestrators, sc driverfactory.SecurityContext, req orchestrator.Request) <-chan answer {
+	c := make(chan answer, 1)
+	go func() {
+		res, err := o.Load(ctx, sc, req)
+		c <- answer{res, err}
+	}()
+	return c
+}
+
+// poll asks until the answer is not "Continue wait", as Cube's clients do.
+func poll(ctx context.Context, o *orchestrator.Orchestrators, sc driverfactory.SecurityContext, req orchestrator.Request) (*orchestrator.Result, error) {
+	for {
+		res, err := o.Load(ctx, sc, req)
+		if _, again := errors.AsType[*orchestrator.ContinueWait](err); !again {
+			return res, err
+		}
+	}
+}
+
+func codeOf(err error) string {
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		return e.CodeOrKind()
+	}
+	return ""
+}

@@ -1,0 +1,564 @@
+package orchestrator
+
+import (
+	"container/list"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/resultcache"
+)
+
+// flightKey makes two requests the same statement: one credential, one text, the same arguments, one limit.
+type flightKey struct {
+	resultcache.Key
+	maxRows int
+}
+
+// asker is one interaction of one person. Its polls are the same asker.
+type asker struct {
+	principal   driverfactory.Principal
+	interaction string
+}
+
+// readyKey finds the outcome that an asker has not fetched yet.
+type readyKey struct {
+	flightKey
+	asker asker
+}
+
+// flight is one statement on its way, and everybody who waits for it:
+//
+//	waiting ─▶ running ─▶ done ─▶ (kept for those between two polls)
+//
+// Nobody's request owns it: its context is its own, and it ends early only when nobody wants it any more, when its time
+// is up or when its credential is revoked. All fields but the first block are guarded by Orchestrators.mu.
+type flight struct {
+	key    flightKey
+	choice driverfactory.Choice
+	source driverfactory.Source
+	stmt   driverfactory.Statement
+	reqID  string
+	home   *orchestrator
+	sched  *scheduler
+	owner  string        // Principal.Key under whose index it is; empty for the service account
+	done   chan struct{} // closed when entry and err are final
+	entry  *resultcache.Entry
+	err    error
+
+	launch func() // starts it in a goroutine
+	choose func(context.Context) (driverfactory.Choice, error)
+	cancel context.CancelCauseFunc
+	line   *line
+	place  *list.Element // in the line; nil once it runs
+	class  class
+	began  time.Time     // in its present stage
+	waited time.Duration // in line, before it ran
+
+	askers  map[asker]*waiting
+	active  int       // requests that are waiting now
+	expires time.Time // when nobody wants it any more, if nobody asks again
+	keep    bool      // it is wanted whether somebody asks or not: it renews the cache
+	timer   *time.Timer
+	limit   *time.Timer // for waiting in line, then for draining
+
+	over       bool  // entry and err are final
+	superseded bool  // its credential is no longer the person's: finish, but leave nothing behind
+	kept       int64 // bytes of the result that nothing but this flight holds
+}
+
+// waiting is one asker of a flight.
+type waiting struct {
+	asker    asker
+	requests int           // of this asker, waiting now
+	canceled chan struct{} // closed by Cancel
+}
+
+// maxAskers bounds the interactions that a flight tells apart. Further ones are cancelled only together.
+const maxAskers = 256
+
+// take returns the finished flight whose outcome a has not fetched yet, if there is one.
+func (o *Orchestrators) take(a *asked) *flight {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.taken(a)
+}
+
+func (o *Orchestrators) taken(a *asked) *flight {
+	if len(o.ready) == 0 {
+		return nil
+	}
+	k := readyKey{a.key, a.asker}
+	f := o.ready[k]
+	if f == nil || o.news.voids(a.choice.Key, a.seq) {
+		return nil
+	}
+	delete(o.ready, k)
+	delete(f.askers, a.asker)
+	if len(f.askers) == 0 {
+		o.forget(f)
+	}
+	return f
+}
+
+// join makes a wait for the flight of its statement, starting one if there is none. A flight that ended since take
+// looked is returned as take does, with nothing to wait for. It fails with fault.Conflict when the choice is not the
+// latest any more.
+func (o *Orchestrators) join(ctx context.Context, a *asked) (*flight, *waiting, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if f := o.taken(a); f != nil {
+		return f, nil, nil
+	}
+	f, err := o.flight(ctx, a, interactive)
+	if err != nil {
+		return nil, nil, err
+	}
+	who := a.asker
+	if f.askers[who] == nil && len(f.askers) >= maxAskers {
+		who.interaction = ""
+	}
+	w := f.askers[who]
+	if w == nil {
+		w = &waiting{asker: who, canceled: make(chan struct{})}
+		f.askers[who] = w
+	}
+	w.requests++
+	f.active++
+	f.timer.Stop()
+	return f, w, nil
+}
+
+// renew runs the statement of a behind its answer. When there is no room for that, the next request tries again.
+func (o *Orchestrators) renew(ctx context.Context, a *asked) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f, err := o.flight(ctx, a, background)
+	if err != nil {
+		o.log.Debug("renewal postponed", zap.String("data_source", a.Source.Name), zap.Error(err))
+		return
+	}
+	f.keep = true
+}
+
+// flight returns the flight of a's statement, which is at least of class c, starting it if there is none.
+func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight, error) {
+	if o.closing {
+		return nil, shuttingDown()
+	}
+	if o.news.voids(a.choice.Key, a.seq) {
+		return nil, errSuperseded
+	}
+	if f := o.flights[a.key]; f != nil && !f.superseded {
+		if c == interactive {
+			f.sched.promote(f)
+		}
+		return f, nil
+	}
+	if o.queued >= o.cfg.MaxQueued {
+		return nil, &fault.Error{
+			Kind: fault.TooMany, Code: "too_many_queued", RetryAfter: 10 * time.Second,
+			Detail: "Too many queued queries: this server has " + count(o.queued, "query", "queries") + " waiting. Try again in a moment.",
+		}
+	}
+	home := o.orchestrator(a.orchestrator)
+	sk := sourceKey{a.Source.Domain, a.Source.Name}
+	sched := o.lines[sk]
+	if sched == nil {
+		sched = &scheduler{}
+		o.lines[sk] = sched
+	}
+	sched.configure(a.Source)
+
+	f := &flight{
+		key: a.key, choice: a.choice, source: a.Source, stmt: a.Statement, reqID: a.RequestID, home: home, sched: sched,
+		class: c, done: make(chan struct{}), began: time.Now(), askers: map[asker]*waiting{},
+	}
+	if err := sched.add(a.asker.principal, f); err != nil {
+		return nil, err
+	}
+	// The statement outlives the request that began it: others join it, and a poll comes back for it. It keeps the
+	// request's values, such as its id, and nothing of its end.
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	f.cancel = cancel
+	f.launch = func() { o.run(base, f) }
+	f.choose = func(ctx context.Context) (driverfactory.Choice, error) {
+		return o.cfg.Drivers.Choose(ctx, a.sc, a.Source, a.Operation)
+	}
+	f.timer = time.AfterFunc(time.Hour, func() { o.orphan(f) })
+	f.timer.Stop()
+	f.limit = time.AfterFunc(o.cfg.AdmissionTimeout, func() { o.refuse(f) })
+	if key := a.choice.Key; !key.Service {
+		f.owner = key.Principal.Key()
+		o.person(f.owner).flights[f] = struct{}{}
+	}
+	home.flights++
+	o.queued++
+	o.flights[f.key] = f
+	o.dispatch(sched)
+	return f, nil
+}
+
+// dispatch starts what has a slot.
+func (o *Orchestrators) dispatch(s *scheduler) {
+	for f := s.next(); f != nil; f = s.next() {
+		f.limit.Stop()
+		f.waited, f.began = time.Since(f.began), time.Now()
+		o.queued--
+		o.spawn(f.launch)
+	}
+}
+
+// run executes f in its slot, and gives the slot on.
+func (o *Orchestrators) run(base context.Context, f *flight) {
+	limit := f.source.Limits.QueryTimeout
+	orDefault(&limit, 10*time.Minute)
+	ctx, cancel := context.WithTimeoutCause(base, limit, executionTimeout(f.source.Name, limit))
+	defer cancel()
+	// Whoever waits hears of the end at once, even where the driver takes its time to believe it.
+	unhook := context.AfterFunc(ctx, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.finish(f, nil, context.Cause(ctx))
+	})
+	began := time.Now()
+	entry, err := o.execute(ctx, f)
+	unhook()
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	o.logRun(f, entry, err, time.Since(began))
+
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.finish(f, entry, err)
+	f.sched.done(f)
+	o.landed(f.home)
+	o.dispatch(f.sched)
+	o.dropIfEmpty(f.sched)
+}
+
+// believed is how long a choice is good without news of it: as long as what it was made from (design.md P4).
+const believed = time.Second
+
+// confirm chooses again for a statement that waited long for its turn: its credential may have ended in another process
+// whose news does not reach us. When another choice comes out, or a refusal, whoever waits hears of it from their own.
+func (f *flight) confirm(ctx context.Context) error {
+	if f.waited < believed {
+		return nil
+	}
+	if choice, err := f.choose(ctx); err != nil || choice.Key != f.choice.Key {
+		return errSuperseded
+	}
+	return nil
+}
+
+// execute runs the statement and reads its rows.
+func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultcache.Entry, err error) {
+	defer func() {
+		if v := recover(); v != nil { // a driver's bug is one statement's failure
+			entry, err = nil, fmt.Errorf("driver of %s panicked: %v", f.source.Name, v)
+		}
+	}()
+	if err := f.confirm(ctx); err != nil {
+		return nil, err
+	}
+	p, err := o.lend(f)
+	if err != nil {
+		return nil, err
+	}
+	defer o.giveBack(p)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	ranAt := o.cfg.Now()
+	rows, err := p.driver.Query(ctx, f.stmt)
+	if err != nil {
+		if errors.Is(err, fault.Conflict) {
+			o.discard(p)
+		}
+		return nil, err
+	}
+	defer func() {
+		if closeErr := rows.Close(); err == nil && closeErr != nil {
+			entry, err = nil, closeErr
+		}
+	}()
+	columns := rows.Columns()
+	var (
+		all   [][]any
+		size  int64
+		cells []any // for many rows at once
+	)
+	for {
+		if len(cells) < len(columns) {
+			cells = make([]any, len(columns)*min(256, 1+len(all)))
+		}
+		row := cells[:len(columns):len(columns)]
+		more, err := rows.Next(row)
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			break
+		}
+		if len(all) == f.key.maxRows {
+			return nil, tooManyRows(f.key.maxRows)
+		}
+		n, err := resultcache.RowSize(row)
+		if err != nil {
+			return nil, err
+		}
+		if size += n; size > o.cfg.MaxResultBytes {
+			return nil, tooManyBytes(o.cfg.MaxResultBytes)
+		}
+		cells = cells[len(columns):]
+		all = append(all, row)
+	}
+	return resultcache.NewEntry(columns, all, ranAt)
+}
+
+// finish makes the outcome of f final and known, once. Its result goes to the cache, and to those between two polls.
+func (o *Orchestrators) finish(f *flight, entry *resultcache.Entry, err error) {
+	if f.over {
+		return
+	}
+	f.over, f.entry, f.err = true, entry, err
+	f.limit.Stop()
+	if o.flights[f.key] == f {
+		delete(o.flights, f.key)
+	}
+	switch {
+	case f.superseded:
+	case err == nil:
+		if !o.cache.Put(f.key.Key, entry) {
+			f.kept = entry.Size()
+			o.kept += f.kept
+		}
+	case !errors.Is(err, fault.Canceled) && !errors.Is(err, fault.Conflict):
+		o.cache.Delete(f.key.Key) // as Cube does: after a failure nothing older is served either
+	}
+	keep := !f.superseded && (f.kept == 0 || o.kept <= o.cfg.MaxKeptBytes)
+	for a, w := range f.askers {
+		if w.requests > 0 {
+			continue
+		}
+		if keep {
+			o.ready[readyKey{f.key, a}] = f
+		} else {
+			delete(f.askers, a)
+		}
+	}
+	close(f.done)
+	f.cancel(nil)
+	if len(f.askers) == 0 {
+		o.forget(f)
+	} else if f.active == 0 {
+		o.expire(f)
+	}
+}
+
+// departure is how a request stops waiting for a flight.
+type departure int
+
+const (
+	delivered    departure = iota // with the outcome
+	polling                       // told to come back
+	servedStale                   // with an older result; the flight renews it
+	disconnected                  // without an answer
+)
+
+// leave ends a request's wait.
+func (o *Orchestrators) leave(f *flight, w *waiting, how departure) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if f.askers[w.asker] != w {
+		return // cancelled in the same moment, and counted out there
+	}
+	f.active--
+	w.requests--
+	switch how {
+	case delivered, servedStale:
+		if w.requests == 0 {
+			delete(f.askers, w.asker)
+		}
+		f.keep = f.keep || how == servedStale
+	case polling:
+		f.wantedUntil(time.Now().Add(o.cfg.OrphanTimeout))
+	case disconnected:
+		f.wantedUntil(time.Now().Add(o.cfg.DisconnectGrace))
+	}
+	if f.over {
+		// It ended just before: who comes back finds the outcome.
+		if w.requests == 0 && f.askers[w.asker] == w && !f.superseded {
+			o.ready[readyKey{f.key, w.asker}] = f
+		}
+		if len(f.askers) == 0 {
+			o.forget(f)
+			return
+		}
+	}
+	if f.active == 0 && (f.over || !f.keep) {
+		o.expire(f)
+	}
+}
+
+func (f *flight) wantedUntil(t time.Time) {
+	if t.After(f.expires) {
+		f.expires = t
+	}
+}
+
+// expire ends a flight that nobody waits for once nobody may come back for it: later, or now when that is past.
+func (o *Orchestrators) expire(f *flight) {
+	if left := time.Until(f.expires); left > 0 {
+		f.timer.Reset(left)
+		return
+	}
+	o.abandon(f)
+}
+
+// orphan is expire's later.
+func (o *Orchestrators) orphan(f *flight) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if f.active > 0 || time.Now().Before(f.expires) || f.keep && !f.over {
+		return // somebody came back meanwhile
+	}
+	o.abandon(f)
+}
+
+// abandon ends a flight that nobody asked for in time, and forgets what came of it.
+func (o *Orchestrators) abandon(f *flight) {
+	o.cut(f, fault.New(fault.Canceled, "Nobody waited for the query any more, so it was cancelled."))
+	o.forget(f)
+}
+
+// refuse ends a flight that had no turn in time.
+func (o *Orchestrators) refuse(f *flight) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if f.place != nil {
+		o.cut(f, queueTimeout(f.source.Name, o.cfg.AdmissionTimeout))
+	}
+}
+
+// cut ends a flight now, with err: one that waits leaves its line, one that runs is cancelled at the database.
+func (o *Orchestrators) cut(f *flight, err error) {
+	if f.over {
+		return
+	}
+	if f.place != nil {
+		f.sched.unqueue(f)
+		o.queued--
+		o.landed(f.home)
+		o.dropIfEmpty(f.sched)
+		o.settle()
+	}
+	f.cancel(err)
+	o.finish(f, nil, err)
+}
+
+// forget drops the last traces of a flight that is over.
+func (o *Orchestrators) forget(f *flight) {
+	f.timer.Stop()
+	for a := range f.askers {
+		k := readyKey{f.key, a}
+		if o.ready[k] == f {
+			delete(o.ready, k)
+		}
+		if f.askers[a].requests == 0 {
+			delete(f.askers, a)
+		}
+	}
+	o.kept -= f.kept
+	f.kept = 0
+	if p := o.people[f.owner]; p != nil {
+		delete(p.flights, f)
+		o.left(f.owner)
+	}
+}
+
+// dropIfEmpty forgets a scheduler with nothing to do.
+func (o *Orchestrators) dropIfEmpty(s *scheduler) {
+	k := sourceKey{s.source.Domain, s.source.Name}
+	if s.empty() && o.lines[k] == s {
+		delete(o.lines, k)
+	}
+}
+
+// stage says where f is, for a caller who has to ask again.
+func (o *Orchestrators) stage(f *flight) *ContinueWait {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w := &ContinueWait{Stage: "Executing query", Elapsed: time.Since(f.began)}
+	if f.place != nil {
+		w.Stage = fmt.Sprintf("#%d in queue", f.sched.ahead(f)+1)
+	}
+	return w
+}
+
+// Canceled is a statement that somebody no longer waits for.
+type Canceled struct {
+	RequestID string // of the request that began it
+	Statement string // its text, as a hash
+	Queued    bool   // it had not begun
+}
+
+// Cancel stops what principal waits for under this request id, and returns what that was. A statement that others wait
+// for too goes on for them.
+func (o *Orchestrators) Cancel(requestID string, principal driverfactory.Principal) []Canceled {
+	who := asker{principal, interaction(requestID)}
+	if who.interaction == "" {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var canceled []Canceled
+	for _, f := range o.flights {
+		w := f.askers[who]
+		if w == nil {
+			continue
+		}
+		canceled = append(canceled, Canceled{f.reqID, f.hash(), f.place != nil})
+		close(w.canceled)
+		delete(f.askers, who)
+		f.active -= w.requests
+		switch {
+		case f.keep:
+		case len(f.askers) == 0:
+			o.cut(f, wasCancelled())
+		case f.active == 0:
+			o.expire(f)
+		}
+	}
+	return canceled
+}
+
+// hash stands for the text of the statement where the text must not be: in logs, and in answers.
+func (f *flight) hash() string {
+	sum := sha256.Sum256([]byte(f.stmt.SQL))
+	return hex.EncodeToString(sum[:8])
+}
+
+// logRun is the fact that a statement ran: who, as whom, where, how long. The text is there as a hash only.
+func (o *Orchestrators) logRun(f *flight, entry *resultcache.Entry, err error, took time.Duration) {
+	fields := []zap.Field{
+		zap.String("request_id", f.reqID), zap.String("user_id", f.line.who.Subject), zap.String("app_id", f.choice.Key.App),
+		zap.String("data_source", f.source.Name), zap.String("identity", string(f.choice.RunAs.Identity)),
+		zap.String("reason", f.choice.RunAs.Reason), zap.String("statement", f.hash()),
+		zap.Duration("took", took),
+	}
+	if err != nil {
+		o.log.Info("statement failed", append(fields, zap.String("kind", string(fault.KindOf(err))))...)
+		return
+	}
+	o.log.Info("statement ran", append(fields, zap.Int("rows", len(entry.Rows)), zap.Int64("bytes", entry.Size()))...)
+}

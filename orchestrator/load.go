@@ -1,0 +1,267 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/resultcache"
+)
+
+// maxChoices is how often a credential is chosen for one request. Each time but the first it was replaced between the
+// choice and the statement.
+const maxChoices = 3
+
+// Load answers req for sc: from the cache as far as req.Cache allows, else by running the statement under the
+// credential that Drivers.Choose returns, in turn with everybody else's. Equal statements under one credential run
+// once.
+//
+// It returns *ContinueWait when there is no answer within req.Wait; the statement goes on, and the same request joins
+// it. It fails with fault.TooMany (code too_many_queued) when too much of this person is waiting, fault.Unavailable
+// (queue_timeout) when no turn came in time, fault.Timeout when the statement took too long, fault.Canceled after
+// Cancel or when ctx ends, fault.Invalid (result_too_large), with the refusals of Choose, and with what the driver
+// answered, as it is. A failure is never cached.
+func (o *Orchestrators) Load(ctx context.Context, sc driverfactory.SecurityContext, req Request) (*Result, error) {
+	req, err := req.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	id, err := o.id(ctx, sc)
+	if err != nil {
+		return nil, err
+	}
+	began, told := time.Now(), false
+	for n := 1; ; n++ {
+		// The news is read before the choice: what comes in after it makes the choice void, and not the next one.
+		seq, err := o.touch(id)
+		if err != nil {
+			return nil, err
+		}
+		choice, err := o.cfg.Drivers.Choose(ctx, sc, req.Source, req.Operation)
+		if err != nil {
+			return nil, err
+		}
+		if err := check(choice, sc); err != nil {
+			return nil, err
+		}
+		if fellBack(choice, req) && !told && o.cfg.FellBack != nil {
+			if err := o.cfg.FellBack(ctx, sc, req, choice.RunAs); err != nil {
+				return nil, err
+			}
+			told = true
+		}
+		key, err := resultcache.KeyOf(choice.Key, req.Statement)
+		if err != nil {
+			return nil, err
+		}
+		res, err := o.answer(ctx, &asked{
+			Request: req, sc: sc, orchestrator: id, choice: choice, seq: seq, key: flightKey{key, req.MaxRows},
+			asker: asker{sc.Principal, interaction(req.RequestID)}, until: began.Add(req.Wait),
+		})
+		switch {
+		case !errors.Is(err, fault.Conflict):
+			return res, o.explain(ctx, sc, req, err)
+		case n == maxChoices:
+			return nil, &fault.Error{
+				Kind: fault.Unavailable, Code: "credential_changing", RetryAfter: time.Second, Err: err,
+				Detail: "Your credential for " + req.Source.Name + " was replaced several times while the query started. Run it again.",
+			}
+		}
+	}
+}
+
+// check refuses a choice that contradicts itself or its caller: another person's credential, or a service account that
+// would be shown as the person. A Drivers that returns one has a bug, and nothing is run on it.
+func check(c driverfactory.Choice, sc driverfactory.SecurityContext) error {
+	service := c.RunAs.Identity == driverfactory.IdentityServiceAccount
+	if service != c.Key.Service || !service && (c.Key.Principal != sc.Principal || sc.Principal.Anonymous()) {
+		return errors.New("the credential that was chosen is not the caller's")
+	}
+	return nil
+}
+
+// fellBack reports whether the service account stands in for a person. Where a source has no OAuth app it is the only
+// identity there is, and stands in for nobody.
+func fellBack(c driverfactory.Choice, req Request) bool {
+	return req.Operation == driverfactory.UserQuery && c.RunAs.Identity == driverfactory.IdentityServiceAccount && c.RunAs.Credential != ""
+}
+
+// asked is a Request with everything that was found out about it.
+type asked struct {
+	Request
+	sc           driverfactory.SecurityContext
+	orchestrator string
+	choice       driverfactory.Choice
+	seq          uint64 // of the news that the choice knows
+	key          flightKey
+	asker        asker
+	until        time.Time // when to answer ContinueWait
+}
+
+// answer applies the cache mode (orchestrator.md §6.2, with freshness by age).
+func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
+	if f := o.take(a); f != nil {
+		return f.result(a)
+	}
+	var stale *resultcache.Entry
+	if a.Cache != NoCache {
+		if e, ok := o.cache.Get(a.key.Key); ok {
+			fresh := o.cfg.Now().Sub(e.RanAt) < a.FreshFor
+			switch {
+			case fresh:
+				return a.cached(e, false)
+			case a.Cache == StaleWhileRevalidate:
+				o.renew(ctx, a)
+				return a.cached(e, true)
+			case a.Cache == StaleIfSlow:
+				stale = e
+			}
+		}
+	}
+	f, me, err := o.join(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if me == nil {
+		return f.result(a)
+	}
+	wait := time.NewTimer(time.Until(a.until))
+	defer wait.Stop()
+	select {
+	case <-f.done:
+		o.leave(f, me, delivered)
+		return f.result(a)
+	case <-me.canceled:
+		return nil, wasCancelled()
+	case <-ctx.Done():
+		o.leave(f, me, disconnected)
+		return nil, fault.Wrap(fault.Canceled, context.Cause(ctx), "The caller left before the answer was ready.")
+	case <-wait.C:
+	}
+	select {
+	case <-f.done: // in the last moment
+		o.leave(f, me, delivered)
+		return f.result(a)
+	default:
+	}
+	if stale != nil {
+		o.leave(f, me, servedStale)
+		return a.cached(stale, true)
+	}
+	stage := o.stage(f)
+	o.leave(f, me, polling)
+	return nil, stage
+}
+
+// cached returns e as an answer from the cache.
+func (a *asked) cached(e *resultcache.Entry, stale bool) (*Result, error) {
+	r, err := result(e, a.choice, a.Request)
+	if err != nil {
+		return nil, err
+	}
+	r.Cached, r.Stale = true, stale
+	return r, nil
+}
+
+// result returns what f ended with. f is done.
+func (f *flight) result(a *asked) (*Result, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	return result(f.entry, a.choice, a.Request)
+}
+
+// explain adds the way out to the end of a statement that a revocation cut: the link that Choose gives to everybody
+// whose grant has ended. It stays what it is even where the next query would run as the service account.
+func (o *Orchestrators) explain(ctx context.Context, sc driverfactory.SecurityContext, req Request, err error) error {
+	cut, ok := errors.AsType[*revokedError](err)
+	if !ok {
+		return err
+	}
+	e := cut.fault(req.Source)
+	if _, refusal := o.cfg.Drivers.Choose(ctx, sc, req.Source, req.Operation); refusal != nil {
+		if r, ok := errors.AsType[*fault.Error](refusal); ok {
+			e.Actions = r.Actions
+			if app := r.Params["oauth_app"]; app != "" {
+				e.Params["oauth_app"] = app
+			}
+		}
+	}
+	return e
+}
+
+// revokedError ends a statement whose credential was revoked while it waited or ran.
+type revokedError struct{ app string }
+
+func (*revokedError) Error() string { return "the credential was revoked" }
+func (*revokedError) Unwrap() error { return fault.ReauthorizationRequired }
+
+func (r *revokedError) fault(src driverfactory.Source) *fault.Error {
+	e := &fault.Error{
+		Kind: fault.ReauthorizationRequired, Owner: fault.User,
+		Detail: "Your authorization for " + src.Name + " was revoked while the query ran, so it was stopped. " +
+			"Authorize it again, then run the query again.",
+		Params: map[string]string{"data_source": src.Name},
+	}
+	if r.app != "" {
+		e.Params["oauth_app"] = r.app
+	}
+	return e
+}
+
+func wasCancelled() error {
+	return &fault.Error{Kind: fault.Canceled, Detail: "Query was cancelled"} // Cube's words
+}
+
+func tooManyRows(limit int) error {
+	return &fault.Error{
+		Kind: fault.Invalid, Code: "result_too_large", Owner: fault.User,
+		Detail: "The result has more than " + count(limit, "row", "rows") + ". Add a filter, a coarser granularity or a limit.",
+	}
+}
+
+func tooManyBytes(limit int64) error {
+	return &fault.Error{
+		Kind: fault.Invalid, Code: "result_too_large", Owner: fault.User,
+		Detail: fmt.Sprintf("The result takes more than %d MiB. Ask for fewer columns or rows.", max(limit>>20, 1)),
+	}
+}
+
+func queueTimeout(source string, waited time.Duration) error {
+	return &fault.Error{
+		Kind: fault.Unavailable, Code: "queue_timeout", RetryAfter: 30 * time.Second, Owner: fault.Admin,
+		Detail: "Queue timeout: " + source + " had no free slot for this query within " + words(waited) +
+			". Run it again later, or raise the concurrency of the data source.",
+		Params: map[string]string{"data_source": source},
+	}
+}
+
+func executionTimeout(source string, limit time.Duration) error {
+	return &fault.Error{
+		Kind: fault.Timeout, Code: "query_timeout",
+		Detail: "Query execution timeout after " + words(limit) + " of waiting", // Cube's words
+		Params: map[string]string{"data_source": source},
+	}
+}
+
+// words writes d as Cube does: "10 min".
+func words(d time.Duration) string {
+	if d >= time.Minute && d%time.Minute == 0 {
+		return strconv.Itoa(int(d/time.Minute)) + " min"
+	}
+	if d >= time.Second {
+		return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + " s"
+	}
+	return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}

@@ -1,0 +1,110 @@
+package orchestrator
+
+import (
+	"strings"
+	"time"
+
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/resultcache"
+)
+
+// CacheMode says how far a cached result may be used (cube-rest-api.md §5.1). A result younger than Request.FreshFor is
+// served in every mode but NoCache; the modes differ in what becomes of an older one.
+type CacheMode string
+
+// The modes. The zero value is StaleIfSlow.
+const (
+	StaleIfSlow          CacheMode = "stale-if-slow"          // it is served when no new one is ready within Request.Wait
+	StaleWhileRevalidate CacheMode = "stale-while-revalidate" // it is served at once, and a new one fetched behind
+	MustRevalidate       CacheMode = "must-revalidate"        // it is not served
+	NoCache              CacheMode = "no-cache"               // nothing is served; the new result is stored
+)
+
+// Request is one statement to be answered.
+type Request struct {
+	Source    driverfactory.Source
+	Statement driverfactory.Statement
+	Operation driverfactory.Operation // default UserQuery
+	Cache     CacheMode
+	FreshFor  time.Duration // how long a result counts as fresh; default 10 s, the refresh key of Cube's SQL dialects
+	MaxRows   int           // more rows are fault.Invalid with code "result_too_large"; default 50,000
+	RequestID string        // for the log and for cancelling; the part before "-span-" names the interaction
+	Wait      time.Duration // how long to wait before answering ContinueWait; default 10 s
+}
+
+// withDefaults returns r with its defaults in place, or what is wrong with it.
+func (r Request) withDefaults() (Request, error) {
+	if r.Operation == "" {
+		r.Operation = driverfactory.UserQuery
+	}
+	switch r.Cache {
+	case "":
+		r.Cache = StaleIfSlow
+	case StaleIfSlow, StaleWhileRevalidate, MustRevalidate, NoCache:
+	default:
+		return r, fault.New(fault.Invalid, "The cache mode %q does not exist: use %s, %s, %s or %s.",
+			string(r.Cache), StaleIfSlow, StaleWhileRevalidate, MustRevalidate, NoCache)
+	}
+	if r.FreshFor <= 0 {
+		r.FreshFor = 10 * time.Second
+	}
+	if r.MaxRows <= 0 {
+		r.MaxRows = 50_000
+	}
+	if r.Wait <= 0 {
+		r.Wait = defaultWait
+	}
+	return r, nil
+}
+
+// interaction returns the part of a request id that all requests of one interaction share: the polls of a statement,
+// and the statements of a dashboard's tile (cube-rest-api.md §6).
+func interaction(requestID string) string {
+	before, _, _ := strings.Cut(requestID, "-span-")
+	return before
+}
+
+// Result is the answer to a Request. Its columns and rows are shared by everybody who is served from the cache: read
+// them only.
+type Result struct {
+	Columns     []driverfactory.Column
+	Rows        [][]any // one element per column, of the types driverfactory.Rows promises
+	RunAs       driverfactory.RunAs
+	Cached      bool      // it came from the cache
+	Stale       bool      // and is older than FreshFor: a newer one was not ready in time
+	RefreshedAt time.Time // when the statement ran
+	Bytes       int64     // estimate of its size in memory
+
+	entry *resultcache.Entry
+}
+
+// Encoded returns the body that encode makes of the columns and rows, and keeps it as long as the result is in the
+// cache, so that a second hit costs a write. name must say everything the body depends on besides columns, rows and
+// RefreshedAt: the same name always means the same bytes, whoever asks. Nobody may change the body.
+func (r *Result) Encoded(name string, encode func() ([]byte, error)) ([]byte, error) {
+	if r.entry == nil { // a Result that no Load returned
+		return encode()
+	}
+	return r.entry.Encoded(name, encode)
+}
+
+// result returns e as the answer to somebody who was given choice, or a refusal when it has too many rows for them.
+func result(e *resultcache.Entry, choice driverfactory.Choice, req Request) (*Result, error) {
+	if len(e.Rows) > req.MaxRows {
+		return nil, tooManyRows(req.MaxRows)
+	}
+	return &Result{
+		Columns: e.Columns, Rows: e.Rows, RunAs: choice.RunAs, RefreshedAt: e.RanAt, Bytes: e.Size(), entry: e,
+	}, nil
+}
+
+// ContinueWait is the error of Load when the answer is not ready within Request.Wait. The statement goes on; the
+// same request, asked again, joins it (cube-rest-api.md §6).
+type ContinueWait struct {
+	Stage   string        // such as "#3 in queue" or "Executing query"
+	Elapsed time.Duration // in that stage
+}
+
+// Error returns Cube's words for it.
+func (*ContinueWait) Error() string { return "Continue wait" }
