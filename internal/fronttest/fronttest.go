@@ -79,7 +79,7 @@ type Server struct {
 
 	file    string // of the store
 	mu      sync.Mutex
-	moved   time.Duration
+	now     time.Time
 	account string
 }
 
@@ -105,24 +105,24 @@ func (s *Server) Tamper(t testing.TB, statements ...string) {
 	}
 }
 
-// Now is the time of the server.
+// Now is the time of the server. It stands still until Move: no test depends on how fast the machine is.
 func (s *Server) Now() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Now().Add(s.moved)
+	return s.now
 }
 
 // Move lets time pass on the server.
 func (s *Server) Move(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.moved += d
+	s.now = s.now.Add(d)
 }
 
 // Start starts a server and a provider that live until the test ends. log may be nil.
 func Start(t testing.TB, log *zap.Logger) *Server {
 	t.Helper()
-	s := &Server{Provider: startProvider(t)}
+	s := &Server{Provider: startProvider(t), now: time.Now()}
 	mux := http.NewServeMux()
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux.ServeHTTP(w, r.WithContext(audit.WithRequest(r.Context(), "req_test"))) // as httpserver does

@@ -100,7 +100,7 @@ func (l *Liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-time.After(lie.Delay):
 		case <-r.Context().Done():
-			return
+			panic(http.ErrAbortHandler) // an empty answer could still reach the caller that has just given up
 		}
 	}
 	if lie.Status != 0 {

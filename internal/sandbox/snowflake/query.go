@@ -150,7 +150,7 @@ func (q *query) respond(w http.ResponseWriter, r *http.Request, wait time.Durati
 		}
 	case <-timer.C:
 	case <-r.Context().Done():
-		return
+		panic(http.ErrAbortHandler) // an empty answer could still reach the caller that has just given up
 	}
 	code := "333333"
 	writeJSON(w, envelope{Code: &code, Message: "Query execution in progress", Data: map[string]any{

@@ -186,7 +186,7 @@ func (s *Server) chunk(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-q.done:
 	case <-r.Context().Done():
-		return
+		panic(http.ErrAbortHandler) // an empty answer could still reach the caller that has just given up
 	}
 	if n < 0 || n >= len(q.chunks) {
 		http.NotFound(w, r)
