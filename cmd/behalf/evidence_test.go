@@ -208,6 +208,19 @@ func (e *evidence) keepText(what string, text []byte) {
 	e.exhibits = append(e.exhibits, exhibit{what, text})
 }
 
+// operated keeps what the admin listener, which is h, tells operators.
+func (e *evidence) operated(t *testing.T, h http.Handler) {
+	t.Helper()
+	for _, path := range []string{"/livez", "/readyz?verbose", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1"} {
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil))
+		if answer.Code != http.StatusOK && !strings.HasPrefix(path, "/readyz") {
+			t.Errorf("GET %s of the admin listener is %d, want 200", path, answer.Code)
+		}
+		e.keepText("the admin listener at "+path, append(fmt.Append(nil, answer.Header(), "\n"), answer.Body.Bytes()...))
+	}
+}
+
 // stored keeps what the database of a configuration in dir holds: of SQLite the bytes of its files, of Postgres every
 // row.
 func (e *evidence) stored(t *testing.T, store secret.Text, dir string) {
@@ -340,6 +353,15 @@ func TestEvidenceHoldsWhateverLeaves(t *testing.T) {
 		newLog(logs, zapcore.DebugLevel).Debug("a call failed", zap.Error(errors.New("of "+planted)))
 		e.keepText("the log", []byte(logs.String()))
 		want(t, e, "the log")
+	})
+	t.Run("the admin listener", func(t *testing.T) {
+		e := newEvidence()
+		e.operated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "verbose" {
+				_, _ = io.WriteString(w, planted)
+			}
+		}))
+		want(t, e, "the admin listener at /readyz?verbose")
 	})
 	t.Run("SQLite", func(t *testing.T) {
 		e, dir := newEvidence(), t.TempDir()

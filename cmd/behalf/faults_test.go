@@ -1,16 +1,25 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
+	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,26 +102,37 @@ func (f *fleet) well() {
 	f.provider.ClearFaults()
 }
 
-// misdirected lets the token endpoint be one whose certificate no process trusts.
-func (f *fleet) misdirected() {
+// overTLS lets the token endpoint be reached by TLS, with a certificate that every process trusts. Fall gives it another
+// that none does, and rise undoes that.
+func (f *fleet) overTLS() (fall, rise func()) {
 	f.t.Helper()
-	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	f.must(err)
+	nobody := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, nobody, nobody, key.Public(), key)
+	f.must(err)
+	var fallen atomic.Bool
+	to, err := url.Parse(f.provider.Issuer())
+	f.must(err)
+	server := httptest.NewUnstartedServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }})
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of every handshake
+	server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if !fallen.Load() {
+			return nil, nil // the certificate of the test server
+		}
+		return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, nil
+	}}
 	server.StartTLS()
 	f.t.Cleanup(server.Close)
+	f.write("trusted.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	for _, r := range f.replicas {
+		r.environ = append(r.environ, "SSL_CERT_FILE="+filepath.Join(f.dir, "trusted.pem"))
+	}
 	f.rewrite("behalf.yaml", func(text string) string {
 		return strings.Replace(text, "{name: Databricks, ", "{name: Databricks, token_url: "+server.URL+"/token, ", 1)
 	})
 	f.restart()
-}
-
-// redirected undoes misdirected.
-func (f *fleet) redirected() {
-	f.t.Helper()
-	f.rewrite("behalf.yaml", func(text string) string {
-		return regexp.MustCompile(`token_url: [^,]*`).ReplaceAllString(text, "token_url: "+f.provider.Issuer()+"/token")
-	})
-	f.restart()
+	return func() { fallen.Store(true); server.CloseClientConnections() }, func() { fallen.Store(false) }
 }
 
 // outage is how long a provider is away in the rows of sick. Budget is how many calls it may get meanwhile: those
@@ -124,14 +144,22 @@ const (
 
 // sick is a row in which the provider fails for a while in a way that may pass.
 func sick(name string, fall, rise func(f *fleet)) faultRow {
+	return sicken(name, func(f *fleet) (func(), func()) {
+		return func() { fall(f) }, func() { rise(f) }
+	})
+}
+
+// sicken is sick for what must be prepared before anybody connects.
+func sicken(name string, prepare func(f *fleet) (fall, rise func())) faultRow {
 	return faultRow{
 		name:     name,
 		required: fmt.Sprintf("alice stays connected; at most %d calls in %v; the other provider's people notice nothing; it heals by itself", budget, outage),
 		run: func(t *testing.T, f *fleet) {
+			fall, rise := prepare(f)
 			f.connectOther()
 			f.connect(6 * time.Second)
 			ended := time.Now().Add(6*time.Second + 200*time.Millisecond)
-			fall(f) // before it is refreshed ahead of time
+			fall() // before it is refreshed ahead of time
 			time.Sleep(time.Until(ended))
 			for end := time.Now().Add(outage); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 				for i := range f.replicas {
@@ -145,7 +173,7 @@ func sick(name string, fall, rise func(f *fleet)) faultRow {
 			if calls, refused := f.refreshes(); calls > budget || refused > 0 {
 				t.Errorf("the provider got %d calls and answered %d with invalid_grant, want at most %d, and none", calls, refused, budget)
 			}
-			rise(f)
+			rise()
 			f.hasLostNothing()
 		},
 	}

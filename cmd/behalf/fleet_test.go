@@ -388,7 +388,7 @@ func (f *fleet) is(want ...string) {
 	f.t.Helper()
 	for i := range f.replicas {
 		got := ""
-		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 			if got = f.status(i); slices.Contains(want, got) {
 				break
 			}

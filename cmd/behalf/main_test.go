@@ -227,7 +227,7 @@ func TestServeFromCubesVariablesAlone(t *testing.T) {
 // await asks until somebody answers, and returns the body.
 func await(t *testing.T, url string) string {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Get(url)
 		if err != nil {
 			continue

@@ -74,7 +74,7 @@ func (p *process) launch() {
 // ready waits until the process serves.
 func (p *process) ready() error {
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		select {
 		case <-p.ended:
 			return fmt.Errorf("it ended at its start")

@@ -337,7 +337,7 @@ var faultMatrix = []faultRow{
 		run:      awayForACrowd(30, 10),
 	},
 	sick("The token endpoint refuses connections", func(f *fleet) { f.front.down() }, func(f *fleet) { f.front.up() }),
-	sick("The token endpoint's certificate is nobody's", (*fleet).misdirected, (*fleet).redirected),
+	sicken("The token endpoint's certificate is nobody's", (*fleet).overTLS),
 	sick("The token endpoint answers 503", levered(idp.Fault{Status: 503}), (*fleet).well),
 	sick("The token endpoint answers 429 with Retry-After", levered(idp.Fault{Status: 429, RetryAfter: 20 * time.Second}), (*fleet).well),
 	sick("The token endpoint answers HTML", levered(idp.Fault{HTML: true, Status: 200}), (*fleet).well),

@@ -33,7 +33,7 @@ func TestTheFirstStartMakesAnAdmin(t *testing.T) {
 	base := fmt.Sprintf("http://localhost:%d", port)
 	await(t, base+"/livez")
 	link := regexp.MustCompile(regexp.QuoteMeta(base) + `/setup/[0-9a-z]+`).FindString(errs.String())
-	for deadline := time.Now().Add(10 * time.Second); link == "" && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); link == "" && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		link = regexp.MustCompile(regexp.QuoteMeta(base) + `/setup/[0-9a-z]+`).FindString(errs.String())
 	}
 	if link == "" {

@@ -147,6 +147,7 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 	w.write("model/test.yml", testModel)
 	w.start()
 	t.Cleanup(func() {
+		w.evidence.operated(t, w.server.adminHandler())
 		w.evidence.stored(t, w.server.cfg.Store.URL, w.dir) // with what is in SQLite's log and not yet in its file
 		w.end()
 		w.evidence.stored(t, w.server.cfg.Store.URL, w.dir)
@@ -414,7 +415,7 @@ func (w *world) await(since int64, identity, holding string, outcome engine.Outc
 // eventually fails the test unless ok becomes true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	eventuallyWithin(t, 20*time.Second, what, ok)
+	eventuallyWithin(t, time.Minute, what, ok)
 }
 
 // eventuallyWithin is eventually for what takes longer.

@@ -19,7 +19,7 @@ import (
 // recorded waits until the records of an action are written, and returns them, the newest first.
 func recorded(t *testing.T, s *fronttest.Server, f audit.Filter, atLeast int) []audit.Record {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		found, err := s.Store.Audit().Find(t.Context(), f, 0, 200)
 		if err != nil {
 			t.Fatal(err)

@@ -80,7 +80,7 @@ func start(t *testing.T, db *sqlstore.DB, cfg event.Config, now func() time.Time
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 1000 {
+	for range 3000 {
 		if ok() {
 			return
 		}

@@ -119,7 +119,7 @@ func TestTheLogNamesTheRouteAndNotThePath(t *testing.T) {
 	url, logs, _, _ := serve(t, mux, time.Second)
 	get(t, url+"/magic/canary?code=canary")
 
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for logs.FilterMessage("request").Len() == 0 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}

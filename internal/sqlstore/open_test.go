@@ -231,6 +231,27 @@ func TestAURLThatCannotBeOpenedIsRefusedWithoutItsPassword(t *testing.T) {
 	}
 }
 
+func TestAPostgresWithoutAConnectionLeftIsNotCalledAWrongPassword(t *testing.T) {
+	t.Parallel()
+	l := newLocation(t, postgrestest.URL(t))
+	l.with(t, func(db *sqlstore.DB) {
+		db.Writer().MustExec("CREATE ROLE crowded LOGIN PASSWORD 'hunter2' CONNECTION LIMIT 0")
+	})
+	u, err := url.Parse(l.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("crowded", "hunter2")
+	l.url = u.String()
+	db, err := l.open(t.Context())
+	if err == nil {
+		db.Close()
+	}
+	if !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "has no connection left") || !strings.Contains(err.Error(), "max_connections") {
+		t.Errorf("Open = %v, want it to name max_connections", err)
+	}
+}
+
 func causes(e *fault.Error) string {
 	if e == nil || e.Err == nil {
 		return ""

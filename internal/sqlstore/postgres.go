@@ -47,10 +47,17 @@ func openPostgres(ctx context.Context, url string, settings ...string) (*DB, err
 	db.listener = cfg.ConnConfig.Copy()
 	db.listener.RuntimeParams["application_name"] += " news"
 	if err := handle.PingContext(ctx); err != nil {
-		return nil, errors.Join(fault.Wrap(fault.Unavailable, err, "The store's Postgres at %s does not let us in. Check host, user, password and database of store.url.",
-			net.JoinHostPort(cfg.ConnConfig.Host, strconv.Itoa(int(cfg.ConnConfig.Port)))), db.Close())
+		return nil, errors.Join(refusal(err, net.JoinHostPort(cfg.ConnConfig.Host, strconv.Itoa(int(cfg.ConnConfig.Port)))), db.Close())
 	}
 	return db, nil
+}
+
+// refusal says why there is no connection to the server at an address, and what to do.
+func refusal(err error, at string) error {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.Code == "53300" || e.Code == "53400") {
+		return fault.Wrap(fault.Unavailable, err, "The store's Postgres at %s has no connection left. Raise its max_connections, or lower what each process takes: up to %d, or the pool_max_conns of store.url, and one that listens.", at, poolSize)
+	}
+	return fault.Wrap(fault.Unavailable, err, "The store's Postgres at %s does not let us in. Check host, user, password and database of store.url.", at)
 }
 
 var postgresDialect = dialect{

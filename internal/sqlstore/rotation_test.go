@@ -65,7 +65,7 @@ func run(t testing.TB, k interface{ Run(context.Context) error }) (stop func()) 
 func until(t testing.TB, k *sqlstore.Keys, ok func(keys.Status) bool) keys.Status {
 	t.Helper()
 	var st keys.Status
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		var err error
 		if st, err = k.Status(t.Context()); err != nil {
 			t.Fatalf("Status = %v, want no error", err)

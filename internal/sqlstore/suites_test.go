@@ -203,7 +203,7 @@ func TestAPollThatNobodyWaitsForCostsNoWrite(t *testing.T) {
 	}
 	tx := db.Writer().MustBegin() // whoever writes now waits for it
 	defer func() { _ = tx.Rollback() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if _, err := db.Devices().PollDevice(ctx, "none", now); !errors.Is(err, fault.NotFound) {
 		t.Errorf("PollDevice with an unknown code = %v, want not_found", err)

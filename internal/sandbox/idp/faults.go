@@ -22,6 +22,7 @@ type Fault struct {
 	Times int    // how often (the sign-in page and its form are two calls); zero: until it is cleared
 	Grant string // only for this grant_type; empty: for all
 
+	Seen       func()        // is called when a call comes
 	Delay      time.Duration // waits before anything else, or until the client hangs up
 	DropBefore bool          // closes the connection
 	Status     int           // answers with this status
@@ -179,6 +180,9 @@ func (p *Provider) endpoint(e Endpoint, h func(*call) answer) http.HandlerFunc {
 // run returns the answer to c, or that there shall be none.
 func (p *Provider) run(c *call, h func(*call) answer) (a answer, drop bool) {
 	f := c.fault
+	if f.Seen != nil {
+		f.Seen()
+	}
 	if f.Delay > 0 {
 		select {
 		case <-time.After(min(f.Delay, maxDelay)):

@@ -13,7 +13,7 @@ func (p *Provider) IssueGrant(clientID, username string, scopes []string, life t
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
-	g := &grant{client: clientID, person: username, scopes: scopes, signedIn: now}
+	g := &grant{client: clientID, person: username, scopes: scopes, offline: true, signedIn: now}
 	access, refresh = secret.New(rand.Text()+rand.Text()), secret.New("rt_"+rand.Text()+rand.Text())
 	p.access[hash(access.Reveal())] = &accessToken{grant: g, scopes: scopes, issued: now, expires: now.Add(life)}
 	p.refresh[hash(refresh.Reveal())] = &refreshToken{grant: g}

@@ -259,8 +259,8 @@ func (p *Provider) renew(c *call, client *Client, key string) answer {
 	}
 	var next *refreshToken
 	if p.settings.rotate {
-		found.used = !p.quirks.KeepReplaced
 		next = p.newRefresh(found.grant, client, key)
+		found.used = next != nil && !p.quirks.KeepReplaced
 	}
 	return p.issue(c, found.grant, grantedToken{scopes: scopes, audience: audience, key: p.bound(key)}, next)
 }

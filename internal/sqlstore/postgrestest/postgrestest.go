@@ -167,7 +167,7 @@ func (s *server) start(ctx context.Context, bin string, owner *syscall.Credentia
 	// Without a Unix socket: its path has a short limit, and nobody needs it.
 	s.cmd = exec.Command(filepath.Join(bin, "postgres"), "-D", s.data(), "-p", strconv.Itoa(s.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off",
-		"-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "max_connections=200", "-c", "autovacuum=off",
+		"-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "max_connections=1000", "-c", "autovacuum=off",
 		"-c", "deadlock_timeout=20ms")
 	s.cmd.Dir, s.cmd.SysProcAttr = s.folder, attributes(owner)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
