@@ -141,8 +141,8 @@ const perSecond = 10
 // everythingWasDown is a row in which n people's tokens are due when the processes start.
 func everythingWasDown(n int) func(t *testing.T, f *fleet) {
 	return func(t *testing.T, f *fleet) {
-		f.crowd(n, 5*time.Minute, time.Minute)
-		end := time.Now().Add(time.Minute)
+		f.crowd(n, 50*time.Minute, 10*time.Minute)
+		end := time.Now().Add(10 * time.Minute)
 		f.up()
 		for f.renewed() < n && time.Now().Before(end) {
 			time.Sleep(200 * time.Millisecond)
@@ -173,7 +173,7 @@ func everythingWasDown(n int) func(t *testing.T, f *fleet) {
 // awayForACrowd is a row in which the provider fails for a while when n people's tokens are due.
 func awayForACrowd(n, most int) func(t *testing.T, f *fleet) {
 	return func(t *testing.T, f *fleet) {
-		f.crowd(n, 10*time.Minute, 2*time.Minute)
+		f.crowd(n, 50*time.Minute, 10*time.Minute)
 		f.provider.SetFault(idp.Token, idp.Fault{Status: http.StatusServiceUnavailable})
 		f.up()
 		time.Sleep(45 * time.Second)
@@ -181,7 +181,7 @@ func awayForACrowd(n, most int) func(t *testing.T, f *fleet) {
 			t.Errorf("the provider got %d calls and answered %d with invalid_grant, want 1 to %d, and none", calls, refused, most)
 		}
 		f.well()
-		eventuallyWithin(t, 90*time.Second, "everybody's token is refreshed", func() bool { return f.renewed() == n })
+		eventuallyWithin(t, 5*time.Minute, "everybody's token is refreshed", func() bool { return f.renewed() == n })
 		f.crowdIsWell(n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/behalf-project/behalf/internal/adminapi"
+	"github.com/behalf-project/behalf/internal/audit"
 	"github.com/behalf-project/behalf/internal/event"
 	"github.com/behalf-project/behalf/internal/fronttest"
 )
@@ -39,7 +40,7 @@ func TestAnAdminSeesWhatWasToldAndTellsItAgain(t *testing.T) {
 		t.Errorf("replay = %d %s", a.Status, a.Body)
 	}
 	refused(t, alice.Call(http.MethodPost, "/api/v1/deliveries/whd_x/replay", nil, nil), 404, "not_found")
-	if entries, err := s.Store.Audit().List(t.Context(), 1); err != nil || entries[0].Action != "delivery.replayed" || entries[0].Object != again.ID {
-		t.Errorf("audit %+v, %v", entries, err)
+	if found := recorded(t, s, audit.Filter{Action: audit.DeliveryReplayed}, 1); len(found) != 1 || found[0].Object != again.ID {
+		t.Errorf("audit %+v", found)
 	}
 }
