@@ -86,7 +86,7 @@ type Result struct {
 	held  atomic.Bool
 }
 
-// NewResult returns a Result of one's own, as a Load of ours would: for a Load that is not of this package.
+// NewResult returns a Result of these rows, for programs and tests that answer without Load. Nobody counts it.
 func NewResult(rows [][]any) (*Result, error) {
 	packed, err := rowset.Of(rows)
 	if err != nil {
