@@ -352,6 +352,9 @@ type Orchestrator struct {
 	Max            int           `yaml:"max"`             // default 10000
 	MaxConnections int           `yaml:"max_connections"` // of the whole process; default 256
 	IdleTimeout    time.Duration `yaml:"idle_timeout"`    // of idle connections; default 60s
+
+	MaxResultBytes Bytes `yaml:"max_result_bytes"` // of one result in memory; default 64MiB
+	MaxHeldBytes   Bytes `yaml:"max_held_bytes"`   // of all results that are read or sent, beside the cache; default 256MiB
 }
 
 // Domain is a workspace.
@@ -396,6 +399,9 @@ func Default() Config {
 		Notifications: Notifications{
 			Email: Email{Enabled: true}, WarnBefore: 168 * time.Hour, DormantAfter: 4320 * time.Hour,
 		},
-		Orchestrator: Orchestrator{ID: "CUBE_APP_{username}", Max: 10_000, MaxConnections: 256, IdleTimeout: time.Minute},
+		Orchestrator: Orchestrator{
+			ID: "CUBE_APP_{username}", Max: 10_000, MaxConnections: 256, IdleTimeout: time.Minute,
+			MaxResultBytes: 64 << 20, MaxHeldBytes: 256 << 20,
+		},
 	}
 }

@@ -268,6 +268,10 @@ func (l *loader) check() {
 	if !strings.Contains(l.cfg.Orchestrator.ID, "{username}") {
 		l.fail(l.place("orchestrator.id"), "orchestrator.id must contain {username}, or everybody would share one orchestrator")
 	}
+	if o := l.cfg.Orchestrator; o.MaxResultBytes < 1<<20 || o.MaxResultBytes > o.MaxHeldBytes/2 {
+		l.fail(l.place("orchestrator.max_result_bytes"), "orchestrator.max_result_bytes must be at least 1MiB and at most half of max_held_bytes, which is %dMiB: "+
+			"no person holds more of it", o.MaxHeldBytes>>20)
+	}
 	if t := l.cfg.Auth.Tokens; t.MaxLife < time.Minute || t.DefaultLife < time.Minute || t.DefaultLife > t.MaxLife {
 		l.fail(l.place("auth.tokens"), "auth.tokens: default_life must be at least 1m and at most max_life, which is %s", t.MaxLife)
 	}

@@ -147,6 +147,7 @@ func TestEveryMistakeHasItsPlace(t *testing.T) {
 		{"twice the same name", "users: [{username: a}, {username: A}]", nil, []string{`behalf.yaml:1:24: the user "a" is declared twice`}},
 		{"trusting everybody", "server: {trusted_proxies: [0.0.0.0/0]}", nil, []string{`behalf.yaml:1:27: server.trusted_proxies: "0.0.0.0/0" trusts everybody`}},
 		{"one orchestrator for all", "orchestrator: {id: CUBE_APP}", nil, []string{`behalf.yaml:1:20: orchestrator.id must contain {username}`}},
+		{"a result larger than its share", "orchestrator: {max_result_bytes: 200MiB}", nil, []string{`behalf.yaml:1:34: orchestrator.max_result_bytes must be at least 1MiB and at most half of max_held_bytes, which is 256MiB`}},
 		{"a variable with a typo", "", []string{"BEHALF_SERVER_LISTN=x"}, []string{`BEHALF_SERVER_LISTN: no setting has this name; did you mean "BEHALF_SERVER_LISTEN"?`}},
 		{"a variable and its file", "", []string{"BEHALF_AUTH_API_SECRET=x", "BEHALF_AUTH_API_SECRET_FILE=y"}, []string{`BEHALF_AUTH_API_SECRET: both BEHALF_AUTH_API_SECRET and BEHALF_AUTH_API_SECRET_FILE are set; unset one of them`}},
 		{"a bad variable", "", []string{"BEHALF_SERVER_GRACE=x"}, []string{`BEHALF_SERVER_GRACE: "x" is not a duration`}},

@@ -42,8 +42,8 @@ func Test02FiftyEqualRequestsOfOnePersonAreOneStatementOfTwoPeopleTwo(t *testing
 			if got.err != nil {
 				t.Fatal(got.err)
 			}
-			if want := who[i].Principal.Key(); got.res.Rows[0][0] != want {
-				t.Fatalf("%s was given the rows of %v", want, got.res.Rows[0][0])
+			if want := who[i].Principal.Key(); got.res.Rows.First()[0] != want {
+				t.Fatalf("%s was given the rows of %v", want, got.res.Rows.First()[0])
 			}
 			if got.res.RunAs.Username != who[i].Username {
 				t.Errorf("RunAs.Username = %q, want %q", got.res.RunAs.Username, who[i].Username)
@@ -101,7 +101,7 @@ func Test03RotationStormStartsNothingOnASupersededEpoch(t *testing.T) {
 							}
 							continue
 						}
-						if epoch := res.Rows[0][1].(int64); epoch < atLeast {
+						if epoch := res.Rows.First()[1].(int64); epoch < atLeast {
 							t.Errorf("a request made at epoch %d was answered from epoch %d", atLeast, epoch)
 						}
 						time.Sleep(time.Millisecond)
@@ -206,7 +206,7 @@ func Test04NewsThatComesBetweenChoiceAndStatementIsNotMissed(t *testing.T) {
 			o.Forget(alice.Principal.Key(), "app", 2, false)
 		}
 		res, err := o.Load(t.Context(), alice, query(source("db", driverfactory.Limits{}), "x"))
-		if err != nil || res.Rows[0][1] != int64(2) || w.statements.Load() != 1 {
+		if err != nil || res.Rows.First()[1] != int64(2) || w.statements.Load() != 1 {
 			t.Errorf("Load = %+v, %v after %d statements, want one on epoch 2", res, err, w.statements.Load())
 		}
 	})
@@ -432,7 +432,7 @@ func Test16EqualUsernamesOfTwoIssuersShareNothing(t *testing.T) {
 		req.RequestID = "same"
 		a, b := load(t.Context(), o, ours, req), load(t.Context(), o, theirs, req)
 		for sc, c := range map[string]<-chan answer{ours.Principal.Key(): a, theirs.Principal.Key(): b} {
-			if got := <-c; got.err != nil || got.res.Cached || got.res.Rows[0][0] != sc {
+			if got := <-c; got.err != nil || got.res.Cached || got.res.Rows.First()[0] != sc {
 				t.Errorf("%s was answered %+v, %v", sc, got.res, got.err)
 			}
 		}

@@ -12,6 +12,9 @@
 // people with one name share nothing but the moment when they are forgotten. A slot is given over people in turn, so
 // that one person's thousand statements delay another's one by a single turn.
 //
+// The rows are read to their end at once, packed and within bounds of memory, and the session is given back before the
+// first byte of the answer is written: whoever reads it slowly holds some memory, and nothing at the warehouse.
+//
 // Credentials come and go through Forget: a new epoch lets running statements finish on the old pool and lends it no
 // more; a revocation cuts them.
 package orchestrator

@@ -18,7 +18,8 @@ import (
 )
 
 // warehouse is a driverfactory in which every statement answers with the key it ran under. Its SQL is words: "sleep 5s"
-// takes its time, "rows 100" has that many, "fail" fails, "panic" panics, "text" after "--" only makes it another one.
+// takes its time, "rows 100" has that many, "slowly" pauses before each, "breaks" fails after them, "fail" fails,
+// "panic" panics, "text" after "--" only makes it another one.
 type warehouse struct {
 	t testing.TB
 
@@ -203,6 +204,10 @@ func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driv
 			time.Sleep(took)
 		case "rows":
 			_, _ = fmt.Sscan(words[i+1], &rows.n)
+		case "breaks":
+			rows.err = errors.New("57P01: the rows ended early")
+		case "slowly":
+			rows.pause = time.Millisecond
 		case "fail":
 			end()
 			return nil, errors.New("42P01: no such table")
@@ -268,9 +273,11 @@ func (d *fakeDriver) Close() error {
 
 // fakeRows are n rows that name the credential they were fetched with.
 type fakeRows struct {
-	key driverfactory.PoolKey
-	n   int
-	end func()
+	key   driverfactory.PoolKey
+	n     int
+	err   error         // after them
+	pause time.Duration // before each, whatever becomes of the context
+	end   func()
 }
 
 func (*fakeRows) Columns() []driverfactory.Column {
@@ -278,8 +285,9 @@ func (*fakeRows) Columns() []driverfactory.Column {
 }
 
 func (r *fakeRows) Next(dest []any) (bool, error) {
+	time.Sleep(r.pause)
 	if r.n == 0 {
-		return false, nil
+		return false, r.err
 	}
 	r.n--
 	who := r.key.Principal.Key()

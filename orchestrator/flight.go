@@ -71,7 +71,8 @@ type flight struct {
 
 	over       bool  // entry and err are final
 	superseded bool  // its credential is no longer the person's: finish, but leave nothing behind
-	kept       int64 // bytes of the result that nothing but this flight holds
+	holds      bool  // it holds entry
+	kept       int64 // bytes of the result that the cache did not take
 }
 
 // waiting is one asker of a flight.
@@ -84,7 +85,7 @@ type waiting struct {
 // maxAskers bounds the interactions that a flight tells apart. Further ones are cancelled only together.
 const maxAskers = 256
 
-// take returns the finished flight whose outcome a has not fetched yet, if there is one.
+// take returns the finished flight whose outcome a has not fetched yet, if there is one. The caller holds its entry.
 func (o *Orchestrators) take(a *asked) *flight {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -100,6 +101,7 @@ func (o *Orchestrators) taken(a *asked) *flight {
 	if f == nil || o.news.voids(a.choice.Key, a.seq) {
 		return nil
 	}
+	f.entry.Retain()
 	delete(o.ready, k)
 	delete(f.askers, a.asker)
 	if len(f.askers) == 0 {
@@ -260,7 +262,7 @@ func (f *flight) confirm(ctx context.Context) error {
 	return nil
 }
 
-// execute runs the statement and reads its rows.
+// execute runs the statement and reads its rows. Whoever calls it holds the entry.
 func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultcache.Entry, err error) {
 	defer func() {
 		if v := recover(); v != nil { // a driver's bug is one statement's failure
@@ -288,49 +290,45 @@ func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultca
 	}
 	defer func() {
 		if closeErr := rows.Close(); err == nil && closeErr != nil {
+			entry.Release()
 			entry, err = nil, closeErr
 		}
 	}()
+	// A row exists as values for a moment only: it is packed, and its place used for the next one. They are read to the
+	// end at once, into memory that is bounded, so that no session waits for a client that reads slowly, and so that
+	// what goes wrong in the middle is still an error and not half an answer.
 	columns := rows.Columns()
-	var (
-		all   [][]any
-		size  int64
-		cells []any // for many rows at once
-	)
-	for {
-		if len(cells) < len(columns) {
-			cells = make([]any, len(columns)*min(256, 1+len(all)))
-		}
-		row := cells[:len(columns):len(columns)]
+	draft := o.cache.Draft(f.key.Key, columns, o.cfg.MaxResultBytes)
+	defer draft.Discard()
+	row := make([]any, len(columns))
+	for n := 0; ; n++ {
 		more, err := rows.Next(row)
 		if err != nil {
 			return nil, err
 		}
 		if !more {
-			break
+			return draft.Entry(ranAt), nil
 		}
-		if len(all) == f.key.maxRows {
+		if n == f.key.maxRows {
 			return nil, tooManyRows(f.key.maxRows)
 		}
-		n, err := resultcache.RowSize(row)
-		if err != nil {
-			return nil, err
+		if err := draft.Add(row); err != nil {
+			return nil, o.noMemory(err)
 		}
-		if size += n; size > o.cfg.MaxResultBytes {
-			return nil, tooManyBytes(o.cfg.MaxResultBytes)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
-		cells = cells[len(columns):]
-		all = append(all, row)
 	}
-	return resultcache.NewEntry(columns, all, ranAt)
 }
 
-// finish makes the outcome of f final and known, once. Its result goes to the cache, and to those between two polls.
+// finish makes the outcome of f final and known, once. Its result goes to the cache, and to those between two polls; f
+// holds it until nobody may come for it any more.
 func (o *Orchestrators) finish(f *flight, entry *resultcache.Entry, err error) {
 	if f.over {
+		entry.Release()
 		return
 	}
-	f.over, f.entry, f.err = true, entry, err
+	f.over, f.entry, f.err, f.holds = true, entry, err, true
 	f.limit.Stop()
 	if o.flights[f.key] == f {
 		delete(o.flights, f.key)
@@ -375,10 +373,13 @@ const (
 	disconnected                  // without an answer
 )
 
-// leave ends a request's wait.
+// leave ends a request's wait. Who leaves with the outcome holds its entry.
 func (o *Orchestrators) leave(f *flight, w *waiting, how departure) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if how == delivered {
+		f.entry.Retain()
+	}
 	if f.askers[w.asker] != w {
 		return // cancelled in the same moment, and counted out there
 	}
@@ -480,6 +481,10 @@ func (o *Orchestrators) forget(f *flight) {
 	}
 	o.kept -= f.kept
 	f.kept = 0
+	if f.holds {
+		f.holds = false
+		f.entry.Release()
+	}
 	if p := o.people[f.owner]; p != nil {
 		delete(p.flights, f)
 		o.left(f.owner)
@@ -560,5 +565,5 @@ func (o *Orchestrators) logRun(f *flight, entry *resultcache.Entry, err error, t
 		o.log.Info("statement failed", append(fields, zap.String("kind", string(fault.KindOf(err))))...)
 		return
 	}
-	o.log.Info("statement ran", append(fields, zap.Int("rows", len(entry.Rows)), zap.Int64("bytes", entry.Size()))...)
+	o.log.Info("statement ran", append(fields, zap.Int("rows", entry.Rows.Len()), zap.Int64("bytes", entry.Size()))...)
 }

@@ -3,7 +3,6 @@ package orchestrator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -23,8 +22,9 @@ const maxChoices = 3
 // It returns *ContinueWait when there is no answer within req.Wait; the statement goes on, and the same request joins
 // it. It fails with fault.TooMany (code too_many_queued) when too much of this person is waiting, fault.Unavailable
 // (queue_timeout) when no turn came in time, fault.Timeout when the statement took too long, fault.Canceled after
-// Cancel or when ctx ends, fault.Invalid (result_too_large), with the refusals of Choose, and with what the driver
-// answered, as it is. A failure is never cached.
+// Cancel or when ctx ends, fault.Invalid (result_too_large), fault.TooMany (too_many_results) and fault.Unavailable
+// (results_full) when there is no memory for the rows, with the refusals of Choose, and with what the driver answered, as
+// it is. A failure is never cached. Close the result when it was read.
 func (o *Orchestrators) Load(ctx context.Context, sc driverfactory.SecurityContext, req Request) (*Result, error) {
 	req, err := req.withDefaults()
 	if err != nil {
@@ -120,6 +120,7 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 			case a.Cache == StaleIfSlow:
 				stale = e
 			}
+			defer e.Release() // once more where it is served after all
 		}
 	}
 	f, me, err := o.join(ctx, a)
@@ -150,6 +151,7 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 	}
 	if stale != nil {
 		o.leave(f, me, servedStale)
+		stale.Retain()
 		return a.cached(stale, true)
 	}
 	stage := o.stage(f)
@@ -157,7 +159,7 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 	return nil, stage
 }
 
-// cached returns e as an answer from the cache.
+// cached returns e, which the caller holds, as an answer from the cache.
 func (a *asked) cached(e *resultcache.Entry, stale bool) (*Result, error) {
 	r, err := result(e, a.choice, a.Request)
 	if err != nil {
@@ -167,7 +169,7 @@ func (a *asked) cached(e *resultcache.Entry, stale bool) (*Result, error) {
 	return r, nil
 }
 
-// result returns what f ended with. f is done.
+// result returns what f ended with. f is done, and the caller holds its entry.
 func (f *flight) result(a *asked) (*Result, error) {
 	if f.err != nil {
 		return nil, f.err
@@ -224,11 +226,39 @@ func tooManyRows(limit int) error {
 	}
 }
 
-func tooManyBytes(limit int64) error {
-	return &fault.Error{
-		Kind: fault.Invalid, Code: "result_too_large", Owner: fault.User,
-		Detail: fmt.Sprintf("The result takes more than %d MiB. Ask for fewer columns or rows.", max(limit>>20, 1)),
+// noMemory is why no more of a result is read.
+func (o *Orchestrators) noMemory(err error) error {
+	switch {
+	case errors.Is(err, resultcache.ErrTooLarge):
+		return &fault.Error{
+			Kind: fault.Invalid, Code: "result_too_large", Owner: fault.User,
+			Detail: "The result takes more than " + size(o.cfg.MaxResultBytes) + ". Ask for fewer columns or rows.",
+		}
+	case errors.Is(err, resultcache.ErrShare):
+		return &fault.Error{
+			Kind: fault.TooMany, Code: "too_many_results", RetryAfter: 10 * time.Second, Owner: fault.User,
+			Detail: "The results that you are being sent take more than " + size(o.cache.MaxResult()) +
+				" together. Read them to the end, or ask for fewer rows; then run the query again.",
+		}
+	case errors.Is(err, resultcache.ErrFull):
+		return &fault.Error{
+			Kind: fault.Unavailable, Code: "results_full", RetryAfter: 10 * time.Second, Owner: fault.Admin,
+			Detail: "This server is busy: the results that it is sending take all of the " + size(o.cache.Stats().MaxHeld) +
+				" that it has for them. Run the query again in a moment. An admin can raise orchestrator.max_held_bytes.",
+		}
 	}
+	return err
+}
+
+// size writes a number of bytes.
+func size(n int64) string {
+	switch {
+	case n >= 1<<20:
+		return strconv.FormatInt(n>>20, 10) + " MiB"
+	case n >= 1<<10:
+		return strconv.FormatInt(n>>10, 10) + " KiB"
+	}
+	return count(int(n), "byte", "bytes")
 }
 
 func queueTimeout(source string, waited time.Duration) error {

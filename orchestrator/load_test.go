@@ -1,9 +1,11 @@
 package orchestrator_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -27,8 +29,8 @@ func TestFailuresSayWhatHappenedAndAreNotCached(t *testing.T) {
 		{name: "the database's refusal passes as it is", sql: "fail", want: "42P01: no such table"},
 		{name: "too many rows", sql: "rows 11", maxRows: 10,
 			want: "result_too_large: The result has more than 10 rows. Add a filter, a coarser granularity or a limit."},
-		{name: "too many bytes", sql: "rows 40000", cfg: orchestrator.Config{MaxResultBytes: 1 << 20},
-			want: "result_too_large: The result takes more than 1 MiB. Ask for fewer columns or rows."},
+		{name: "too many bytes", sql: "rows 40000", cfg: orchestrator.Config{MaxResultBytes: 1 << 19},
+			want: "result_too_large: The result takes more than 512 KiB. Ask for fewer columns or rows."},
 		{name: "too slow", sql: "sleep 1h", want: "query_timeout: Query execution timeout after 10 min of waiting"},
 		{name: "too slow for a driver that ignores its context", sql: "hang 11m", limits: driverfactory.Limits{QueryTimeout: 90 * time.Second},
 			want: "query_timeout: Query execution timeout after 90 s of waiting"},
@@ -350,14 +352,14 @@ func TestWhoAsksForWhatIsBeingRenewedGetsATurn(t *testing.T) {
 
 func TestLargeOutcomesAreKeptWithinABound(t *testing.T) {
 	cfg := orchestrator.Config{
-		MaxKeptBytes: 100 << 10,
+		MaxKeptBytes: 20 << 10,
 		Cache:        resultcache.New(resultcache.Config{MaxBytes: 1 << 20, MaxEntryBytes: 4 << 10}),
 	}
 	inBubble(t, cfg, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
 		alice := person("alice")
 		w.grant(alice.Principal, 1)
 		src := source("db", driverfactory.Limits{})
-		for n := range 2 { // each about 85 KiB
+		for n := range 2 { // each about 16 KiB
 			if _, err := o.Load(t.Context(), alice, query(src, fmt.Sprintf("sleep 11s rows 700 -- %d", n))); !isWait(err) {
 				t.Fatalf("Load = %v, want Continue wait", err)
 			}
@@ -499,16 +501,20 @@ func TestAHitCanCostAWrite(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			body, err := res.Encoded("json", func() ([]byte, error) { made++; return []byte("[…]"), nil })
-			if err != nil || string(body) != "[…]" || res.RunAs.Username != name {
-				t.Errorf("Encoded = %s, %v for %s", body, err, res.RunAs.Username)
+			parts, ok, err := res.Encoded("json", func(w io.Writer) error {
+				made++
+				_, err := io.WriteString(w, "[…]")
+				return err
+			})
+			if body := bytes.Join(parts, nil); err != nil || !ok || string(body) != "[…]" || res.RunAs.Username != name {
+				t.Errorf("Encoded = %s, %v, %v for %s", body, ok, err, res.RunAs.Username)
 			}
 		}
 		if made != 1 {
 			t.Errorf("the form was made %d times, want once", made)
 		}
-		if body, err := new(orchestrator.Result).Encoded("json", func() ([]byte, error) { return []byte("x"), nil }); err != nil || string(body) != "x" {
-			t.Errorf("Encoded of a Result of one's own = %s, %v", body, err)
+		if _, ok, err := new(orchestrator.Result).Encoded("json", func(io.Writer) error { return errors.New("asked") }); err != nil || ok {
+			t.Errorf("Encoded of a Result of one's own = %v, %v, want it not kept", ok, err)
 		}
 	})
 }

@@ -31,6 +31,7 @@ func TestNothingEverCrosses(t *testing.T) {
 			Capacity:     orchestrator.NewCapacity(rapid.IntRange(2, 5).Draw(rt, "sessions"), time.Minute),
 			Cache: resultcache.New(resultcache.Config{
 				MaxBytes: int64(rapid.IntRange(2, 64).Draw(rt, "cache KiB")) << 10, MaxEntryBytes: 2 << 10,
+				MaxHeldBytes: int64(rapid.IntRange(5, 64).Draw(rt, "held KiB")) << 10,
 			}),
 		}
 		h := history{
@@ -103,6 +104,9 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 						h.checkRefusal(t, err)
 					} else {
 						h.checkAnswer(t, sc, req, res, atLeast)
+						time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond) // a client that reads slowly
+						h.checkAnswer(t, sc, req, res, atLeast)
+						res.Close()
 					}
 					if r.IntN(10) == 0 {
 						o.Cancel(req.RequestID, sc.Principal)
@@ -141,6 +145,9 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 		time.Sleep(3 * time.Minute) // everything that is bounded by time ends
 		synctest.Wait()
 		s := o.Stats()
+		if s.Cache.Held != 0 {
+			t.Errorf("at rest %d bytes are held, and nobody reads them", s.Cache.Held)
+		}
 		if s.Queued != 0 || s.Running != 0 || s.Kept != 0 || s.Pools.Open != 0 || s.Sessions.Open != 0 || s.Sessions.Waiting != 0 ||
 			s.Orchestrators.Busy != 0 || s.Orchestrators.Draining != 0 {
 			t.Errorf("at rest Stats = %+v, want nothing waiting, running, kept or open", s)
@@ -149,7 +156,7 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 }
 
 func (h history) checkAnswer(t *testing.T, sc driverfactory.SecurityContext, req orchestrator.Request, res *orchestrator.Result, atLeast int64) {
-	who, epoch := res.Rows[0][0].(string), res.Rows[0][1].(int64)
+	who, epoch := res.Rows.First()[0].(string), res.Rows.First()[1].(int64)
 	switch res.RunAs.Identity {
 	case driverfactory.IdentityServiceAccount:
 		if who != "service" || !h.fallback {
@@ -170,8 +177,8 @@ func (h history) checkAnswer(t *testing.T, sc driverfactory.SecurityContext, req
 	if req.Statement.SQL == "rows 20" {
 		want = 20
 	}
-	if len(res.Rows) != want {
-		t.Errorf("%q was answered with %d rows, want %d", req.Statement.SQL, len(res.Rows), want)
+	if res.Rows.Len() != want {
+		t.Errorf("%q was answered with %d rows, want %d", req.Statement.SQL, res.Rows.Len(), want)
 	}
 }
 

@@ -66,7 +66,7 @@ func TestADrainingStatementFinishesOrIsRunAgain(t *testing.T) {
 				w.grant(alice.Principal, 2)
 				o.Forget(alice.Principal.Key(), "app", 2, false)
 				got := <-c
-				if got.err != nil || got.res.Rows[0][1] != tt.epoch {
+				if got.err != nil || got.res.Rows.First()[1] != tt.epoch {
 					t.Errorf("Load = %+v, %v, want epoch %d", got.res, got.err, tt.epoch)
 				}
 				if w.statements.Load() != tt.runs {
@@ -113,8 +113,8 @@ func TestAStatementThatWaitedForItsTurnAsksWhetherItsCredentialStillIs(t *testin
 				if codeOf(got.err) != tt.code {
 					t.Errorf("bob's Load = %v, want code %q", got.err, tt.code)
 				}
-				if tt.epoch > 0 && got.err == nil && got.res.Rows[0][1] != tt.epoch {
-					t.Errorf("it ran under epoch %v, want %d", got.res.Rows[0][1], tt.epoch)
+				if tt.epoch > 0 && got.err == nil && got.res.Rows.First()[1] != tt.epoch {
+					t.Errorf("it ran under epoch %v, want %d", got.res.Rows.First()[1], tt.epoch)
 				}
 				if n := w.statements.Load(); n != tt.ran {
 					t.Errorf("%d statements ran, want %d", n, tt.ran)

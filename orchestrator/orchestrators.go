@@ -51,8 +51,8 @@ type Config struct {
 
 	Max            int   // orchestrators kept; default 10,000
 	MaxQueued      int   // statements waiting in the whole process; default 10,000
-	MaxResultBytes int64 // of one result; default 64 MiB
-	MaxKeptBytes   int64 // of results that wait for their poller and are too large for the cache; default 256 MiB
+	MaxResultBytes int64 // of one result; default 64 MiB, and never more than Cache.MaxResult
+	MaxKeptBytes   int64 // of results that wait for their poller and are too large for the cache; default Cache.MaxResult
 
 	IdleTimeout      time.Duration // after which an unused pool is closed; default 60 s
 	DrainTimeout     time.Duration // for running statements whose credential was replaced; default 30 s
@@ -138,7 +138,8 @@ func New(cfg Config) *Orchestrators {
 	orDefault(&cfg.Max, 10_000)
 	orDefault(&cfg.MaxQueued, 10_000)
 	orDefault(&cfg.MaxResultBytes, 64<<20)
-	orDefault(&cfg.MaxKeptBytes, 256<<20)
+	cfg.MaxResultBytes = min(cfg.MaxResultBytes, cfg.Cache.MaxResult())
+	orDefault(&cfg.MaxKeptBytes, cfg.Cache.MaxResult())
 	orDefault(&cfg.IdleTimeout, time.Minute)
 	orDefault(&cfg.DrainTimeout, 30*time.Second)
 	orDefault(&cfg.AdmissionTimeout, 10*time.Minute)

@@ -1,12 +1,15 @@
 package orchestrator
 
 import (
+	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/resultcache"
+	"github.com/behalf-project/behalf/internal/rowset"
 )
 
 // CacheMode says how far a cached result may be used (cube-rest-api.md §5.1). A result younger than Request.FreshFor is
@@ -65,11 +68,14 @@ func interaction(requestID string) string {
 	return before
 }
 
+// Rows are the rows of a Result. All yields them, First returns the first; Len says how many there are.
+type Rows = rowset.Rows
+
 // Result is the answer to a Request. Its columns and rows are shared by everybody who is served from the cache: read
-// them only.
+// them only. Close it when it was read: until then what it takes counts, and when too much is held queries are refused.
 type Result struct {
 	Columns     []driverfactory.Column
-	Rows        [][]any // one element per column, of the types driverfactory.Rows promises
+	Rows        *Rows // one element per column, of the types driverfactory.Rows promises
 	RunAs       driverfactory.RunAs
 	Cached      bool      // it came from the cache
 	Stale       bool      // and is older than FreshFor: a newer one was not ready in time
@@ -77,26 +83,48 @@ type Result struct {
 	Bytes       int64     // estimate of its size in memory
 
 	entry *resultcache.Entry
+	held  atomic.Bool
 }
 
-// Encoded returns the body that encode makes of the columns and rows, and keeps it as long as the result is in the
-// cache, so that a second hit costs a write. name must say everything the body depends on besides columns, rows and
-// RefreshedAt: the same name always means the same bytes, whoever asks. Nobody may change the body.
-func (r *Result) Encoded(name string, encode func() ([]byte, error)) ([]byte, error) {
+// NewResult returns a Result of these rows, for programs and tests that answer without Load. Nobody counts it.
+func NewResult(rows [][]any) (*Result, error) {
+	packed, err := rowset.Of(rows)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{Rows: packed, Bytes: packed.Size()}, nil
+}
+
+// Close says that the result was read. It may be called again.
+func (r *Result) Close() {
+	if r != nil && r.held.CompareAndSwap(true, false) {
+		r.entry.Release()
+	}
+}
+
+// Encoded returns what encode writes of the columns and rows, in parts, and keeps it as long as the result is in the
+// cache, so that a second hit costs a write. name must say everything that is written depends on besides columns, rows
+// and RefreshedAt: the same name always means the same bytes, whoever asks. Nobody may change the parts. ok is false
+// where a form that large is not kept: encode it to where it is needed, piece by piece.
+func (r *Result) Encoded(name string, encode func(io.Writer) error) (parts [][]byte, ok bool, err error) {
 	if r.entry == nil { // a Result that no Load returned
-		return encode()
+		return nil, false, nil
 	}
 	return r.entry.Encoded(name, encode)
 }
 
-// result returns e as the answer to somebody who was given choice, or a refusal when it has too many rows for them.
+// result returns e, which the caller holds, as the answer to somebody who was given choice, or a refusal when it has too
+// many rows for them.
 func result(e *resultcache.Entry, choice driverfactory.Choice, req Request) (*Result, error) {
-	if len(e.Rows) > req.MaxRows {
+	if e.Rows.Len() > req.MaxRows {
+		e.Release()
 		return nil, tooManyRows(req.MaxRows)
 	}
-	return &Result{
+	r := &Result{
 		Columns: e.Columns, Rows: e.Rows, RunAs: choice.RunAs, RefreshedAt: e.RanAt, Bytes: e.Size(), entry: e,
-	}, nil
+	}
+	r.held.Store(true)
+	return r, nil
 }
 
 // ContinueWait is the error of Load when the answer is not ready within Request.Wait. The statement goes on; the

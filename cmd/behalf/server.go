@@ -294,7 +294,9 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 		Drivers: s.factory, Capacity: capacity, FellBack: s.fellBack,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },
-		Cache:   resultcache.New(resultcache.Config{MaxBytes: int64(s.cfg.Cache.MaxBytes)}),
+		Cache: resultcache.New(resultcache.Config{
+			MaxBytes: int64(s.cfg.Cache.MaxBytes), MaxHeldBytes: int64(s.cfg.Orchestrator.MaxHeldBytes),
+		}),
 		AppSlug: func(appID string) string {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second) // news has no context; the apps are in memory
 			defer cancel()
@@ -304,7 +306,8 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 			}
 			return app.Slug
 		},
-		Max: s.cfg.Orchestrator.Max, IdleTimeout: s.cfg.Orchestrator.IdleTimeout, Log: s.log.Named("orchestrator"),
+		Max: s.cfg.Orchestrator.Max, MaxResultBytes: int64(s.cfg.Orchestrator.MaxResultBytes),
+		IdleTimeout: s.cfg.Orchestrator.IdleTimeout, Log: s.log.Named("orchestrator"),
 	})
 	s.store.News().Subscribe(s.orchestrators.Hear)
 	return nil

@@ -92,6 +92,10 @@ const testModel = `cubes:
     sql_table: order_items
     dimensions: [{name: product, sql: product, type: string}]
     measures: [{name: quantity, sql: quantity, type: sum}]
+  - name: ledger
+    sql: "SELECT id, concat('Customer ', id) AS customer FROM range(1000000) AS t(id)"
+    dimensions: [{name: customer, sql: customer, type: string}]
+    measures: [{name: count, type: count}]
 `
 
 // Queries of the tests. The story has two more.

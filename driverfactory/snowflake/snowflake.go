@@ -121,6 +121,9 @@ func parseOptions(c *driverfactory.Checker, src driverfactory.Source) gosnowflak
 		"STATEMENT_TIMEOUT_IN_SECONDS": param(strconv.Itoa(int(timeout.Seconds()))),
 		// In the Arrow format the driver turns decimals into floats on their way to text; as JSON they are exact.
 		"GO_QUERY_RESULT_FORMAT": param("JSON"),
+		// How many chunks of a result are fetched ahead of the one that is read. Ten, the driver's default, are up to
+		// 160 MB for each statement. It looks for the name in lower case.
+		"client_prefetch_threads": param("2"),
 	}
 	return cfg
 }

@@ -57,7 +57,8 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s: %v, run by %s\n", name, result.Rows[0][0], result.RunAs.Identity)
+		fmt.Printf("%s: %v, run by %s\n", name, result.Rows.First()[0], result.RunAs.Identity)
+		result.Close()
 	}
 	return nil
 }

@@ -103,30 +103,42 @@ func (s *Server) wrap(next http.Handler) http.Handler {
 		rec.extend()
 		defer rec.extend() // what is still in the buffer
 		defer func() {
+			cut := false
 			if cause := recover(); cause != nil {
-				s.recovered(rec, r, requestID, cause)
+				cut = s.recovered(rec, r, requestID, cause)
 			}
-			s.cfg.Log.Info("request", zap.String("listener", s.cfg.Name), zap.String("request_id", requestID),
+			what := "request"
+			if cut {
+				what = "request cut"
+			}
+			s.cfg.Log.Info(what, zap.String("listener", s.cfg.Name), zap.String("request_id", requestID),
 				zap.String("method", r.Method), zap.String("route", route(r)), zap.Int("status", rec.status()),
 				zap.Int64("bytes", rec.bytes), zap.Duration("took", s.cfg.Now().Sub(started)))
+			if cut {
+				panic(http.ErrAbortHandler) // net/http's own way to cut a connection
+			}
 		}()
 		*r = *r.WithContext(audit.WithRequest(r.Context(), requestID)) // in place: the mux leaves the pattern in r
 		next.ServeHTTP(rec, r)
 	})
 }
 
-// recovered answers a request whose handler panicked. The value goes to the log, which alone may see it.
-func (s *Server) recovered(rec *recorder, r *http.Request, requestID string, cause any) {
+// recovered answers a request whose handler panicked. The value goes to the log, which alone may see it. It reports
+// whether the connection must be cut, because the handler wants that or its answer had begun: an answer without a length
+// would end as if it were whole.
+func (s *Server) recovered(rec *recorder, r *http.Request, requestID string, cause any) (cut bool) {
 	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-		panic(cause) // net/http's own way to cut a connection
+		return true
 	}
 	s.cfg.Log.Error("panic in a handler", zap.String("request_id", requestID), zap.String("route", route(r)),
 		zap.Any("panic", cause), zap.Stack("stack"))
-	if rec.code == 0 {
-		rec.Header().Set("Content-Type", "application/json")
-		rec.WriteHeader(http.StatusInternalServerError)
-		fmt.Fprintf(rec, `{"error":"Internal Server Error","code":"internal","requestId":%q}`+"\n", requestID)
+	if rec.code != 0 {
+		return true
 	}
+	rec.Header().Set("Content-Type", "application/json")
+	rec.WriteHeader(http.StatusInternalServerError)
+	fmt.Fprintf(rec, `{"error":"Internal Server Error","code":"internal","requestId":%q}`+"\n", requestID)
+	return false
 }
 
 // route names the route of r for logs: the pattern that matched, and never the path or query, which may hold a code,

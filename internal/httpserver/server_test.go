@@ -96,6 +96,27 @@ func TestAPanicIsAnsweredAndDoesNotSpread(t *testing.T) {
 	}
 }
 
+// An answer without a length ends where it stops. One that its handler did not finish must not end as if it were whole.
+func TestAnAnswerThatBreaksOffDoesNotLookWhole(t *testing.T) {
+	mux := http.NewServeMux()
+	begin := func(w http.ResponseWriter) { _, _ = io.WriteString(w, strings.Repeat("[1,2,3]", 10_000)) }
+	mux.HandleFunc("GET /panic", func(w http.ResponseWriter, _ *http.Request) { begin(w); panic("canary") })
+	mux.HandleFunc("GET /cut", func(w http.ResponseWriter, _ *http.Request) { begin(w); panic(http.ErrAbortHandler) })
+	mux.HandleFunc("GET /whole", func(w http.ResponseWriter, _ *http.Request) { begin(w) })
+	url, _, _, _ := serve(t, mux, time.Second)
+	for path, whole := range map[string]bool{"/panic": false, "/cut": false, "/whole": true} {
+		resp, err := http.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if (err == nil) != whole || strings.Contains(string(body), "canary") || resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d, %d bytes, then %v", path, resp.StatusCode, len(body), err)
+		}
+	}
+}
+
 func TestEveryAnswerOverHTTPSAsksForMore(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /panic", func(http.ResponseWriter, *http.Request) { panic("no") })

@@ -1,216 +1,224 @@
 package restapi
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
+	"encoding/hex"
 	"fmt"
-	"math"
+	"io"
 	"strconv"
-	"strings"
-	"time"
 	"unicode/utf8"
 
-	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/query"
-	"github.com/behalf-project/behalf/internal/sqlgen"
+	"github.com/behalf-project/behalf/internal/rowset"
 )
 
-// encodeData writes rows, which have a cell for each column, in the format that the query asks for (cube-rest-api.md
-// §10).
-func encodeData(columns []sqlgen.Column, rows [][]any, format query.ResponseFormat) []byte {
-	switch format {
+// encoding is how the rows of a query are written, in the format that it asks for (cube-rest-api.md §10).
+type encoding struct {
+	format query.ResponseFormat
+	cells  int // of each row
+	fields []field
+}
+
+// field is a member of the encoded rows. There may be several of one cell.
+type field struct {
+	name string
+	key  []byte // name as JSON
+	kind string // type of the member
+	cell int    // of the row; of no matter where there is a text
+	text []byte // as JSON, when it is the same in every row
+}
+
+func newField(name, kind string, cell int) field {
+	return field{name: name, key: appendString(nil, name), kind: kind, cell: cell}
+}
+
+// id says everything that the encoded rows depend on besides the rows.
+func (e *encoding) id() string {
+	h := sha256.New()
+	writePart(h, []byte(e.format))
+	for _, f := range e.fields {
+		for _, part := range []string{f.name, f.kind, string(f.text), strconv.Itoa(f.cell)} {
+			writePart(h, []byte(part))
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// fits reports whether the rows are those that e is for.
+func (e *encoding) fits(rows *rowset.Rows) error {
+	if rows.Len() > 0 && rows.Columns() != e.cells {
+		return fmt.Errorf("a row has %d columns, the plan %d", rows.Columns(), e.cells)
+	}
+	return nil
+}
+
+// write writes the "data" member of an answer to w, a piece at a time: what is written of a result need not fit into
+// memory, and a caller who keeps it gets pieces that are never moved. It fails when w does.
+func (e *encoding) write(w io.Writer, rows *rowset.Rows) error {
+	// A small answer fits its first piece, and costs no more than that.
+	p := &pieces{w: w, out: make([]byte, 0, min(pieceSize+pieceSize/8, 64+(rows.Len()+1)*len(e.fields)*32))}
+	switch e.format {
 	case query.Compact:
-		return encodeCompact(columns, rows)
+		e.compact(p, rows)
 	case query.Columnar:
-		return encodeColumnar(columns, rows)
+		e.columnar(p, rows)
+	default:
+		e.objects(p, rows)
 	}
-	return encodeObjects(columns, rows)
+	p.flush(0)
+	return p.err
 }
 
-// encodeObjects writes an array of objects keyed by member names.
-func encodeObjects(columns []sqlgen.Column, rows [][]any) []byte {
-	type cell struct {
-		column int
-		key    []byte // `"orders.count":`
-	}
-	var cells []cell
-	for i, c := range columns {
-		for _, key := range c.Keys {
-			cells = append(cells, cell{i, append(appendString(nil, key), ':')})
+// objects writes an array of objects keyed by member names.
+func (e *encoding) objects(p *pieces, rows *rowset.Rows) {
+	row, first := make([]rowset.Cell, e.cells), true
+	p.out = append(p.out, '[')
+	for c := rows.Cursor(); p.err == nil && c.Next(row); first = false {
+		if !first {
+			p.out = append(p.out, ',')
 		}
-	}
-	out := append(make([]byte, 0, 64+len(rows)*len(cells)*32), '[')
-	for r, row := range rows {
-		if r > 0 {
-			out = append(out, ',')
-		}
-		out = append(out, '{')
-		for i, c := range cells {
+		p.out = append(p.out, '{')
+		for i := range e.fields {
+			f := &e.fields[i]
 			if i > 0 {
-				out = append(out, ',')
+				p.out = append(p.out, ',')
 			}
-			out = append(out, c.key...)
-			out = appendValue(out, row[c.column], columns[c.column].Type)
+			p.out = append(append(p.out, f.key...), ':')
+			f.value(p, row)
 		}
-		out = append(out, '}')
+		p.out = append(p.out, '}')
+		p.flush(pieceSize)
 	}
-	return append(out, ']')
+	p.out = append(p.out, ']')
 }
 
-// encodeCompact writes the members once and each row as an array.
-func encodeCompact(columns []sqlgen.Column, rows [][]any) []byte {
-	out := append(appendMembers([]byte(`{"members":`), columns), `,"dataset":[`...)
-	for r, row := range rows {
-		if r > 0 {
+// compact writes the members once and each row as an array.
+func (e *encoding) compact(p *pieces, rows *rowset.Rows) {
+	row, first := make([]rowset.Cell, e.cells), true
+	p.out = append(e.appendMembers(p.out), `,"dataset":[`...)
+	for c := rows.Cursor(); p.err == nil && c.Next(row); first = false {
+		if !first {
+			p.out = append(p.out, ',')
+		}
+		p.out = append(p.out, '[')
+		for i := range e.fields {
+			if i > 0 {
+				p.out = append(p.out, ',')
+			}
+			e.fields[i].value(p, row)
+		}
+		p.out = append(p.out, ']')
+		p.flush(pieceSize)
+	}
+	p.out = append(p.out, `]}`...)
+}
+
+// columnar writes the members once and each column as an array: the rows are gone through once for each.
+func (e *encoding) columnar(p *pieces, rows *rowset.Rows) {
+	row := make([]rowset.Cell, e.cells)
+	p.out = append(e.appendMembers(p.out), `,"columns":[`...)
+	for i := range e.fields {
+		f, first := &e.fields[i], true
+		if i > 0 {
+			p.out = append(p.out, ',')
+		}
+		p.out = append(p.out, '[')
+		for c := rows.Cursor(); p.err == nil && c.NextOf(f.cell, &row[f.cell]); first = false {
+			if !first {
+				p.out = append(p.out, ',')
+			}
+			f.value(p, row)
+			p.flush(pieceSize)
+		}
+		p.out = append(p.out, ']')
+	}
+	p.out = append(p.out, `]}`...)
+}
+
+func (e *encoding) appendMembers(out []byte) []byte {
+	out = append(out, `{"members":[`...)
+	for i, f := range e.fields {
+		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(out, '[')
-		first := true
-		for i, c := range columns {
-			for range c.Keys {
-				if !first {
-					out = append(out, ',')
-				}
-				first = false
-				out = appendValue(out, row[i], c.Type)
-			}
-		}
-		out = append(out, ']')
-	}
-	return append(out, `]}`...)
-}
-
-// encodeColumnar writes the members once and each column as an array.
-func encodeColumnar(columns []sqlgen.Column, rows [][]any) []byte {
-	out := append(appendMembers([]byte(`{"members":`), columns), `,"columns":[`...)
-	first := true
-	for i, c := range columns {
-		for range c.Keys {
-			if !first {
-				out = append(out, ',')
-			}
-			first = false
-			out = append(out, '[')
-			for r, row := range rows {
-				if r > 0 {
-					out = append(out, ',')
-				}
-				out = appendValue(out, row[i], c.Type)
-			}
-			out = append(out, ']')
-		}
-	}
-	return append(out, `]}`...)
-}
-
-func appendMembers(out []byte, columns []sqlgen.Column) []byte {
-	out = append(out, '[')
-	first := true
-	for _, c := range columns {
-		for _, key := range c.Keys {
-			if !first {
-				out = append(out, ',')
-			}
-			first = false
-			out = appendString(out, key)
-		}
+		out = append(out, f.key...)
 	}
 	return append(out, ']')
 }
 
-// wallTime is how a time is written: local to the query's time zone, without one (cube-rest-api.md §10.1).
-const wallTime = "2006-01-02T15:04:05.000"
-
-// timeFormats are the texts that sources return for times, which are rewritten as wallTime.
-var timeFormats = []string{
-	time.RFC3339Nano, "2006-01-02 15:04:05.999999999", "2006-01-02 15:04:05.999999999 UTC", "2006-01-02 15:04:05.999999999 +00:00",
-	"2006-01-02T15:04:05.999999999", "2006-01-02",
-}
-
-// appendValue writes v as the JSON of a member of this type. Every number is a string that keeps the database's
-// text: clients must parse numbers from some sources anyway, and so do it for all (cube-rest-api.md §10.1).
-func appendValue(out []byte, v any, memberType string) []byte {
-	switch v := v.(type) {
-	case nil:
-		return append(out, "null"...)
-	case bool:
-		return strconv.AppendBool(out, v)
-	case int64:
-		return appendNumber(out, strconv.FormatInt(v, 10), memberType)
-	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return append(out, "null"...)
+// value writes the value of f in row. Every number is a string that keeps the database's text: clients must parse
+// numbers from some sources anyway, and so do it for all (cube-rest-api.md §10.1).
+func (f *field) value(p *pieces, row []rowset.Cell) {
+	if f.text != nil {
+		p.out = append(p.out, f.text...)
+		return
+	}
+	switch v := &row[f.cell]; v.Kind {
+	case rowset.Text:
+		if text := v.Text; f.kind == datamodel.Time && len(text) <= longestTime {
+			p.out = appendString(p.out, wallText(string(text)))
+		} else {
+			p.text(text)
 		}
-		return appendNumber(out, strconv.FormatFloat(v, 'f', -1, 64), memberType)
-	case driverfactory.Decimal:
-		return appendNumber(out, string(v), memberType)
-	case time.Time:
-		out = append(out, '"')
-		out = v.AppendFormat(out, wallTime)
-		return append(out, '"')
-	case string:
-		if memberType == datamodel.Time {
-			v = wallText(v)
+	case rowset.Bytes:
+		p.base64(v.Text)
+	default:
+		p.out = appendCell(p.out, v, f.kind)
+	}
+}
+
+// pieceSize is how much is written at once, about.
+const pieceSize = 32 << 10
+
+// pieces is what was encoded and not yet written. The first error ends the writing.
+type pieces struct {
+	w   io.Writer
+	out []byte
+	err error
+}
+
+// flush writes what there is, if it is at least so much.
+func (p *pieces) flush(least int) {
+	if len(p.out) < max(least, 1) || p.err != nil {
+		return
+	}
+	_, p.err = p.w.Write(p.out)
+	p.out = p.out[:0]
+}
+
+// text writes a JSON string. A long one is written in pieces too: it may be larger than all else.
+func (p *pieces) text(s []byte) {
+	if len(s) <= pieceSize {
+		p.out = appendString(p.out, s)
+		p.flush(pieceSize)
+		return
+	}
+	p.out = append(p.out, '"')
+	for len(s) > 0 && p.err == nil {
+		n := min(len(s), pieceSize)
+		for back := 0; n < len(s) && back < utf8.UTFMax; back++ { // to the beginning of a character, if it is one
+			if utf8.RuneStart(s[n-back]) {
+				n -= back
+				break
+			}
 		}
-		return appendString(out, v)
-	case []byte:
-		return appendString(out, base64.StdEncoding.EncodeToString(v))
+		p.out = appendEscaped(p.out, s[:n])
+		p.flush(pieceSize)
+		s = s[n:]
 	}
-	b, err := json.Marshal(v) // nothing else is promised by driverfactory.Rows; JSON shows what it is
-	if err != nil {
-		return appendString(out, fmt.Sprint(v))
-	}
-	return append(out, b...)
+	p.out = append(p.out, '"')
 }
 
-func appendNumber(out []byte, text, memberType string) []byte {
-	if memberType == datamodel.Number {
-		return append(append(append(out, '"'), text...), '"')
+// base64 writes bytes as a JSON string.
+func (p *pieces) base64(s []byte) {
+	p.out = append(p.out, '"')
+	for len(s) > 0 && p.err == nil {
+		n := min(len(s), pieceSize/3*3) // so that no piece but the last is padded
+		p.out = base64.StdEncoding.AppendEncode(p.out, s[:n])
+		p.flush(pieceSize)
+		s = s[n:]
 	}
-	return append(out, text...)
-}
-
-// wallText rewrites a time that came as text; what is not a time passes unchanged.
-func wallText(s string) string {
-	for _, format := range timeFormats {
-		if t, err := time.Parse(format, s); err == nil {
-			return t.UTC().Format(wallTime)
-		}
-	}
-	return s
-}
-
-const hexDigits = "0123456789abcdef"
-
-// appendString writes s as a JSON string. Invalid UTF-8 becomes the replacement character, as encoding/json does.
-func appendString(out []byte, s string) []byte {
-	if !strings.ContainsFunc(s, mustEscape) {
-		return append(append(append(out, '"'), s...), '"')
-	}
-	out = append(out, '"')
-	for _, c := range s {
-		switch {
-		case c == '"' || c == '\\':
-			out = append(out, '\\', byte(c))
-		case c == '\n':
-			out = append(out, '\\', 'n')
-		case c == '\r':
-			out = append(out, '\\', 'r')
-		case c == '\t':
-			out = append(out, '\\', 't')
-		case c < 0x20:
-			out = append(out, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-		case c == '\u2028' || c == '\u2029':
-			out = append(out, `\u202`...)
-			out = append(out, hexDigits[c&0xf])
-		default:
-			out = utf8.AppendRune(out, c)
-		}
-	}
-	return append(out, '"')
-}
-
-func mustEscape(c rune) bool {
-	return c < 0x20 || c == '"' || c == '\\' || c == utf8.RuneError || c == '\u2028' || c == '\u2029'
+	p.out = append(p.out, '"')
 }

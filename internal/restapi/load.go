@@ -1,6 +1,7 @@
 package restapi
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -36,6 +37,12 @@ func (h *Handler) load(w http.ResponseWriter, r *http.Request, sc securitycontex
 			return err
 		}
 	}
+	defer func() {
+		for _, a := range answers {
+			a.result.Close()
+			a.total.Close()
+		}
+	}()
 	if err := h.run(r, sc, answers); err != nil {
 		return err
 	}
@@ -90,34 +97,55 @@ func (h *Handler) answer(r *http.Request, sc securitycontext.Context, a *answere
 	*into, err = h.cfg.Load(r.Context(), sc, orchestrator.Request{
 		Source: a.source, Statement: s, Operation: driverfactory.UserQuery,
 		Cache: orchestrator.CacheMode(a.query.CacheMode), FreshFor: a.plan.FreshFor,
-		RequestID: httpserver.RequestID(r.Context()), Wait: wait,
+		MaxRows: h.cfg.MaxLimit, RequestID: httpserver.RequestID(r.Context()), Wait: wait,
 	})
 	return err
 }
 
-// body is an answer in parts, so that the rows of a result are written as the cache holds them, and never copied: many
-// who ask for the same large result hold it once.
+// body is an answer in parts. The rows of a result are written as the cache holds them, and never copied: many who ask
+// for the same large result hold it once. Rows that the cache does not hold encoded are encoded as they are written, so
+// that an answer never exists as a whole.
 type body struct {
-	parts [][]byte
+	parts []part
 	own   []byte // what is appended to the last part
 }
 
-// share adds what is not ours to change.
-func (b *body) share(part []byte) {
-	b.parts = append(b.parts, b.own, part)
-	b.own = make([]byte, 0, 256)
+// part is bytes that are not ours to change, or rows that write themselves.
+type part struct {
+	bytes []byte
+	write func(io.Writer) error
 }
 
-// writeTo writes the parts.
-func (b *body) writeTo(w http.ResponseWriter) {
-	parts, size := append(b.parts, b.own), 0
-	for _, p := range parts {
-		size += len(p)
+// share adds what was appended, and then p.
+func (b *body) share(p part) {
+	if len(b.own) > 0 {
+		b.parts = append(b.parts, part{bytes: b.own})
+		b.own = make([]byte, 0, 256)
 	}
-	w.Header().Set("Content-Length", strconv.Itoa(size))
+	b.parts = append(b.parts, p)
+}
+
+// writeTo writes the parts, with their length where it is known before they are written.
+func (b *body) writeTo(w http.ResponseWriter) {
+	parts, size, known := append(b.parts, part{bytes: b.own}), 0, true
 	for _, p := range parts {
-		if _, err := w.Write(p); err != nil {
-			return // the client left
+		size += len(p.bytes)
+		known = known && p.write == nil
+	}
+	if known {
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+	}
+	for _, p := range parts {
+		var err error
+		if p.write != nil {
+			err = p.write(w)
+		} else {
+			_, err = w.Write(p.bytes)
+		}
+		if err != nil {
+			// The client left, or has not taken the answer for too long. Without a length it could not tell half an
+			// answer from a whole one: the connection is cut.
+			panic(http.ErrAbortHandler)
 		}
 	}
 }
@@ -174,11 +202,15 @@ func sameIdentity(answers []answered) (driverfactory.RunAs, bool) {
 // add adds one result: what is known of every answer to its query, what is of this one, and the rows, which were
 // encoded once if they come from the cache.
 func (b *body) add(a *answered) error {
-	rows, err := a.result.Encoded(a.rowsName, func() ([]byte, error) { return a.encodeRows(a.result.Rows) })
+	if err := a.rows.fits(a.result.Rows); err != nil {
+		return err
+	}
+	write := func(w io.Writer) error { return a.rows.write(w, a.result.Rows) }
+	encoded, kept, err := a.result.Encoded(a.rowsID, write)
 	if err != nil {
 		return err
 	}
-	b.share(a.head)
+	b.share(part{bytes: a.head})
 	out := append(b.own, `,"lastRefreshTime":"`...)
 	out = a.result.RefreshedAt.UTC().AppendFormat(out, isoMillis)
 	out = append(out, `","slowQuery":`...)
@@ -194,15 +226,20 @@ func (b *body) add(a *answered) error {
 	out = append(out, `,"cached":`...)
 	out = strconv.AppendBool(out, a.result.Cached)
 	b.own = append(out, `,"data":`...)
-	b.share(rows)
+	if !kept {
+		b.share(part{write: write})
+	}
+	for _, bytes := range encoded {
+		b.share(part{bytes: bytes})
+	}
 	b.own = append(b.own, '}')
 	return nil
 }
 
 // totalCount reads the one number of a total's result.
 func totalCount(r *orchestrator.Result) (int64, error) {
-	if len(r.Rows) == 1 && len(r.Rows[0]) == 1 {
-		switch v := r.Rows[0][0].(type) {
+	if r.Rows.Len() == 1 && r.Rows.Columns() == 1 {
+		switch v := r.Rows.First()[0].(type) {
 		case int64:
 			return v, nil
 		case driverfactory.Decimal:

@@ -4,11 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"hash"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,10 +29,9 @@ type planned struct {
 	query query.Query // as it was asked, and as answers show it
 	plan  sqlgen.Plan // of what it was rewritten to
 
-	head     []byte          // of the answer: its constant members, without the closing brace
-	columns  []sqlgen.Column // of the plan, and the one that the results of a batch share
-	share    func(row []any) any
-	rowsName string // says everything that the encoded rows depend on besides the rows
+	head   []byte // of the answer: its constant members, without the closing brace
+	rows   encoding
+	rowsID string // of rows
 }
 
 // planKey is everything a plan depends on. Relative dates are the only part of the clock, and are exact to the second.
@@ -180,61 +176,38 @@ func newPlanned(q query.Query, plan sqlgen.Plan, kind query.Type) (planned, erro
 	if err != nil {
 		return planned{}, err
 	}
-	p := planned{query: q, plan: plan, head: head[:len(head)-1], columns: plan.Columns}
-	constant := p.shareColumn(kind)
-	name := sha256.New()
-	writePart(name, []byte(q.ResponseFormat))
-	writePart(name, []byte(constant))
-	for _, c := range p.columns {
-		writePart(name, []byte(c.Type))
+	p := planned{query: q, plan: plan, head: head[:len(head)-1]}
+	p.rows = encoding{format: q.ResponseFormat, cells: len(plan.Columns)}
+	for i, c := range plan.Columns {
 		for _, key := range c.Keys {
-			writePart(name, []byte(key))
+			p.rows.fields = append(p.rows.fields, newField(key, c.Type, i))
 		}
-		writePart(name, nil)
 	}
-	p.rowsName = hex.EncodeToString(name.Sum(nil))
+	p.shareField(kind)
+	p.rowsID = p.rows.id()
 	return p, nil
 }
 
-// shareColumn adds the column that the results of a batch have in common: which range a row is of, or its time under
-// the name that all queries share (cube-rest-api.md §5.5). It returns what is the same in every row.
-func (p *planned) shareColumn(kind query.Type) string {
+// shareField adds the field that the results of a batch have in common: which range a row is of, or its time under the
+// name that all queries share (cube-rest-api.md §5.5).
+func (p *planned) shareField(kind query.Type) {
 	switch kind {
 	case query.CompareDateRange:
 		for _, td := range p.query.TimeDimensions {
 			if td.DateRange != nil && len(td.DateRange.Texts) == 2 {
-				text := td.DateRange.Texts[0] + " - " + td.DateRange.Texts[1]
-				p.columns = append(slices.Clone(p.columns), sqlgen.Column{Keys: []string{"compareDateRange"}, Type: datamodel.String})
-				p.share = func([]any) any { return text }
-				return text
+				f := newField("compareDateRange", datamodel.String, 0)
+				f.text = appendString(nil, td.DateRange.Texts[0]+" - "+td.DateRange.Texts[1])
+				p.rows.fields = append(p.rows.fields, f)
+				return
 			}
 		}
 	case query.Blending:
-		for i, c := range p.columns {
+		for i, c := range p.plan.Columns {
 			if p.plan.TimeDimensionAlias != "" && c.Alias == p.plan.TimeDimensionAlias {
 				granularity := c.Keys[0][strings.LastIndexByte(c.Keys[0], '.')+1:]
-				p.columns = append(slices.Clone(p.columns), sqlgen.Column{Keys: []string{"time." + granularity}, Type: datamodel.Time})
-				p.share = func(row []any) any { return row[i] }
-				return ""
+				p.rows.fields = append(p.rows.fields, newField("time."+granularity, datamodel.Time, i))
+				return
 			}
 		}
 	}
-	return ""
-}
-
-// encodeRows returns the "data" member of an answer.
-func (p *planned) encodeRows(rows [][]any) ([]byte, error) {
-	for _, row := range rows {
-		if len(row) != len(p.plan.Columns) {
-			return nil, fmt.Errorf("a row has %d columns, the plan %d", len(row), len(p.plan.Columns))
-		}
-	}
-	if p.share != nil {
-		wider := make([][]any, len(rows))
-		for i, row := range rows { // a result is shared with the cache: its rows are copied, not appended to
-			wider[i] = append(append(make([]any, 0, len(row)+1), row...), p.share(row))
-		}
-		rows = wider
-	}
-	return encodeData(p.columns, rows, p.query.ResponseFormat), nil
 }

@@ -88,6 +88,9 @@ func New(cfg Config) *Handler {
 	if cfg.DefaultTimezone == "" {
 		cfg.DefaultTimezone = "UTC"
 	}
+	if cfg.MaxLimit == 0 {
+		cfg.MaxLimit = 50_000
+	}
 	if cfg.Wait == 0 {
 		cfg.Wait = 10 * time.Second
 	}

@@ -1,6 +1,7 @@
 package restapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,8 @@ import (
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/query"
+	"github.com/behalf-project/behalf/internal/rowset"
 	"github.com/behalf-project/behalf/internal/secret"
 	"github.com/behalf-project/behalf/internal/securitycontext"
 	"github.com/behalf-project/behalf/orchestrator"
@@ -123,13 +126,19 @@ var asAlice = driverfactory.RunAs{Identity: driverfactory.IdentityUser, Username
 
 // shipped answers every statement with the rows of one query: a status, a day and a count.
 func shipped(r orchestrator.Request) (*orchestrator.Result, error) {
-	result := &orchestrator.Result{RunAs: asAlice, RefreshedAt: now}
 	if strings.Contains(r.Statement.SQL, "total_count") {
-		result.Rows = [][]any{{int64(2)}}
-		return result, nil
+		return resultOf([]any{int64(2)})
 	}
 	day := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	result.Rows = [][]any{{"shipped", day, int64(812)}, {nil, day, driverfactory.Decimal("3")}}
+	return resultOf([]any{"shipped", day, int64(812)}, []any{nil, day, driverfactory.Decimal("3")})
+}
+
+func resultOf(rows ...[]any) (*orchestrator.Result, error) {
+	result, err := orchestrator.NewResult(rows)
+	if err != nil {
+		return nil, err
+	}
+	result.RunAs, result.RefreshedAt = asAlice, now
 	return result, nil
 }
 
@@ -417,6 +426,9 @@ func TestValues(t *testing.T) {
 		{"a large float has no exponent", 1e21, datamodel.Number, `"1000000000000000000000"`},
 		{"a number that is text", "12.00", datamodel.Number, `"12.00"`},
 		{"a number in a text dimension", int64(7), datamodel.String, `7`},
+		{"a decimal in a text dimension", driverfactory.Decimal("-0.50"), datamodel.String, `-0.50`},
+		{"a decimal that is no number in JSON", driverfactory.Decimal("NaN"), datamodel.String, `"NaN"`},
+		{"a decimal that is none at all", driverfactory.Decimal(`"`), datamodel.Number, `"\""`},
 		{"a boolean", true, datamodel.Boolean, `true`},
 		{"a time", time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC), datamodel.Time, `"2026-01-02T03:04:05.006"`},
 		{"a time that came as text", "2026-01-02 03:04:05", datamodel.Time, `"2026-01-02T03:04:05.000"`},
@@ -425,10 +437,25 @@ func TestValues(t *testing.T) {
 		{"text with everything", "a\"b\\c\n\t\x01é\u2028", datamodel.String, `"a\"b\\c\n\t\u0001é\u2028"`},
 		{"bytes", []byte{1, 2}, datamodel.String, `"AQI="`},
 	} {
-		if got := string(appendValue(nil, tt.v, tt.kind)); got != tt.want {
+		if got := one(t, tt.v, tt.kind); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
+}
+
+// one returns what a value of a member of this type is written as.
+func one(t *testing.T, v any, kind string) string {
+	t.Helper()
+	rows, err := rowset.Of([][]any{{v}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	e := encoding{format: query.Compact, cells: 1, fields: []field{newField("a.b", kind, 0)}}
+	if err := e.write(&out, rows); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(out.String(), `{"members":["a.b"],"dataset":[[`), `]]}`)
 }
 
 func FuzzStringsAreJSON(f *testing.F) {

@@ -98,5 +98,5 @@ func TestWhoIsNotKnownIsChallengedWhereTheConfigurationSaysSo(t *testing.T) {
 }
 
 func oneRow(orchestrator.Request) (*orchestrator.Result, error) {
-	return &orchestrator.Result{Rows: [][]any{{int64(1)}}}, nil
+	return resultOf([]any{int64(1)})
 }

@@ -13,6 +13,7 @@ type Config struct {
 	MaxBytes      int64            // of everything; default 256 MiB
 	MaxEntryBytes int64            // of one entry with its encoded forms; default a sixteenth of MaxBytes
 	MaxOwnerBytes int64            // of the results of one person; default a quarter of MaxBytes
+	MaxHeldBytes  int64            // of results in use beside the cache, of which one person's may be half; default 256 MiB
 	TTL           time.Duration    // after which an entry is forgotten, however often it is read; default 24 h
 	Now           func() time.Time // default time.Now
 }
@@ -27,6 +28,7 @@ type Cache struct {
 	used   list.List // items, the last used first
 	age    list.List // items, the newest first: all live equally long
 	bytes  int64
+	held   int64 // of results that are not cached and somebody reads, keeps or writes; see held.go
 	stats  Stats
 }
 
@@ -47,11 +49,13 @@ type owner struct {
 	id    string
 	items list.List // the last used first
 	bytes int64
+	held  int64
 }
 
 // Stats says what a Cache holds and what it did since it was made.
 type Stats struct {
 	Bytes, MaxBytes int64
+	Held, MaxHeld   int64 // in use beside the cache
 	Entries, Owners int
 	Hits, Misses    uint64
 	Evictions       uint64 // for want of room
@@ -69,6 +73,9 @@ func New(cfg Config) *Cache {
 	if cfg.MaxOwnerBytes <= 0 {
 		cfg.MaxOwnerBytes = cfg.MaxBytes / 4
 	}
+	if cfg.MaxHeldBytes <= 0 {
+		cfg.MaxHeldBytes = 256 << 20
+	}
 	if cfg.TTL <= 0 {
 		cfg.TTL = 24 * time.Hour
 	}
@@ -78,7 +85,7 @@ func New(cfg Config) *Cache {
 	return &Cache{cfg: cfg, items: map[Key]*item{}, owners: map[string]*owner{}}
 }
 
-// Get returns the entry for k, if there is one within its time to live.
+// Get returns the entry for k, if there is one within its time to live. The caller holds it until Release.
 func (c *Cache) Get(k Key) (*Entry, bool) {
 	now := c.cfg.Now()
 	c.mu.Lock()
@@ -95,6 +102,7 @@ func (c *Cache) Get(k Key) (*Entry, bool) {
 	c.stats.Hits++
 	c.used.MoveToFront(it.used)
 	it.owner.items.MoveToFront(it.owned)
+	c.retain(it.entry)
 	return it.entry, true
 }
 
@@ -110,16 +118,15 @@ func (c *Cache) Put(k Key, e *Entry) bool {
 	if e.size > c.cfg.MaxEntryBytes {
 		return false
 	}
-	id := ownerOf(k.Scope)
-	o := c.owners[id]
-	if o == nil {
-		o = &owner{id: id}
-		c.owners[id] = o
-	}
+	o := c.ownerNamed(ownerOf(k.Scope))
 	it := &item{cache: c, key: k, entry: e, expires: now.Add(c.cfg.TTL), owner: o}
 	it.used, it.age, it.owned = c.used.PushFront(it), c.age.PushFront(it), o.items.PushFront(it)
 	c.items[k] = it
+	if e.cache == nil {
+		e.cache, e.owner = c, o.id
+	}
 	e.item.Store(it)
+	c.count(e, 0) // as held: it is the cache's
 	c.grow(it, e.size)
 	return true
 }
@@ -179,27 +186,29 @@ func (c *Cache) Stats() Stats {
 	defer c.mu.Unlock()
 	s := c.stats
 	s.Bytes, s.MaxBytes, s.Entries, s.Owners = c.bytes, c.cfg.MaxBytes, len(c.items), len(c.owners)
+	s.Held, s.MaxHeld = c.held, c.cfg.MaxHeldBytes
 	return s
 }
 
-// keep adds f to the forms of it, unless it has left the cache meanwhile or there is no room for one more.
-func (c *Cache) keep(it *item, f form) {
-	size := int64(len(f.name) + len(f.body))
+// keep adds f, which m made, to the forms of its item, and reports whether it did: not when that has left the cache
+// meanwhile.
+func (c *Cache) keep(m *making, f form) bool {
+	it := m.item
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.items[it.key] != it || it.bytes+size > c.cfg.MaxEntryBytes {
-		return
+	if c.items[it.key] != it {
+		return false
 	}
-	var forms []form
-	if old := it.entry.forms.Load(); old != nil {
-		forms = *old
-	}
-	if len(forms) == maxForms {
-		return
-	}
-	forms = append(forms[:len(forms):len(forms)], f) // a copy: others are reading the old one
+	forms := append(it.entry.known(), f) // a copy: others are reading the old one
 	it.entry.forms.Store(&forms)
+	size := int64(len(f.name))
+	if f.parts != nil {
+		size += m.size
+		c.letGo(it.entry.owner, m.size)
+		m.size = 0
+	}
 	c.grow(it, size)
+	return true
 }
 
 // grow counts n more bytes for it, and makes room for them: at the expense of its owner's other results when those are
@@ -224,7 +233,7 @@ func (c *Cache) evict(el *list.Element) {
 	c.remove(el.Value.(*item))
 }
 
-// remove takes it out. Whoever has the entry in hand keeps reading it; its encoded forms go with it.
+// remove takes it out, with its encoded forms. Whoever holds the entry goes on reading it, and then it counts as held.
 func (c *Cache) remove(it *item) {
 	delete(c.items, it.key)
 	c.used.Remove(it.used)
@@ -233,11 +242,29 @@ func (c *Cache) remove(it *item) {
 	o.items.Remove(it.owned)
 	o.bytes -= it.bytes
 	c.bytes -= it.bytes
-	if o.items.Len() == 0 {
-		delete(c.owners, o.id)
-	}
 	it.entry.item.Store(nil)
 	it.entry.forms.Store(nil)
+	if it.entry.refs > 0 {
+		c.count(it.entry, it.bytes)
+	}
+	c.dropIfEmpty(o)
+}
+
+// ownerNamed returns the owner with this id, made if need be.
+func (c *Cache) ownerNamed(id string) *owner {
+	o := c.owners[id]
+	if o == nil {
+		o = &owner{id: id}
+		c.owners[id] = o
+	}
+	return o
+}
+
+// dropIfEmpty forgets an owner of nothing.
+func (c *Cache) dropIfEmpty(o *owner) {
+	if o.items.Len() == 0 && o.held == 0 {
+		delete(c.owners, o.id)
+	}
 }
 
 // ownerOf returns whose the results under key are: a Principal.Key, or "" for those of a service account, which belong

@@ -11,4 +11,12 @@
 //
 // An Entry is also where an answer's encoded form is kept (Encoded), so that a second hit costs a write and not an
 // encoding. Those bytes count like the rows do.
+//
+// Beside what it keeps the cache counts what is held: results that are read into a Draft, wait for whoever asked, or are
+// sent after they were evicted. What is cached is not held, so that the sum of both is what results take:
+//
+//	Draft ─▶ Entry, held ─▶ Put: cached ─▶ evicted ─┬─▶ nobody reads it: gone
+//	           └─▶ too large ─▶ held until Release ◀┘
+//
+// A Draft that would go over the bound of everybody or of its owner is refused. Nothing waits for room.
 package resultcache

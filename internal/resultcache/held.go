@@ -1,0 +1,144 @@
+package resultcache
+
+import (
+	"errors"
+	"time"
+
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/rowset"
+)
+
+// Why there is no memory for more of a result.
+var (
+	ErrTooLarge = errors.New("the result is too large")
+	ErrShare    = errors.New("the results of this owner take too much together")
+	ErrFull     = errors.New("the results of everybody take too much together")
+)
+
+// Draft is a result that is being read. It is for one goroutine. What it takes counts as held, and is given back by
+// Discard, or by the last Release of its Entry.
+type Draft struct {
+	cache   *Cache
+	owner   string
+	columns []driverfactory.Column
+	rows    rowset.Builder
+	max     int64
+	taken   int64
+}
+
+// Draft begins a result of these columns for k, of at most max bytes.
+func (c *Cache) Draft(k Key, columns []driverfactory.Column, max int64) *Draft {
+	d := &Draft{cache: c, owner: ownerOf(k.Scope), columns: columns, max: max}
+	d.rows = rowset.Builder{Columns: len(columns), Take: d.take}
+	return d
+}
+
+// Add adds a row, which is the caller's again. It fails with ErrTooLarge, ErrShare or ErrFull when there is no memory
+// for it, and as rowset.Builder does.
+func (d *Draft) Add(row []any) error { return d.rows.Add(row) }
+
+func (d *Draft) take(bytes int) error {
+	n := int64(bytes)
+	if d.taken == 0 {
+		n += costOf(d.columns)
+	}
+	if d.taken+n > d.max {
+		return ErrTooLarge
+	}
+	d.cache.mu.Lock()
+	defer d.cache.mu.Unlock()
+	if err := d.cache.hold(d.owner, n); err != nil {
+		return err
+	}
+	d.taken += n
+	return nil
+}
+
+// Entry returns the rows that were added. The caller holds it until Release.
+func (d *Draft) Entry(ranAt time.Time) *Entry {
+	e := newEntry(d.columns, d.rows.Rows(), ranAt)
+	c := d.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.letGo(d.owner, d.taken)
+	d.taken = 0
+	e.cache, e.owner, e.refs = c, d.owner, 1
+	c.count(e, e.size) // no more than was taken, but for a result without rows
+	return e
+}
+
+// Discard gives back what a Draft took that became no Entry.
+func (d *Draft) Discard() {
+	d.cache.mu.Lock()
+	defer d.cache.mu.Unlock()
+	d.cache.letGo(d.owner, d.taken)
+	d.taken = 0
+}
+
+// Retain holds e once more. Whoever holds it reads it, and then calls Release.
+func (e *Entry) Retain() {
+	if e == nil || e.cache == nil {
+		return
+	}
+	e.cache.mu.Lock()
+	defer e.cache.mu.Unlock()
+	e.cache.retain(e)
+}
+
+// Release ends what Retain, Get or Draft.Entry began. What is not cached is not counted any more when nobody holds it.
+func (e *Entry) Release() {
+	if e == nil || e.cache == nil {
+		return
+	}
+	c := e.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.refs--
+	if e.refs == 0 {
+		c.count(e, 0)
+	}
+}
+
+// retain counts an entry that is neither cached nor held as held again: its memory was not gone.
+func (c *Cache) retain(e *Entry) {
+	e.refs++
+	if e.refs == 1 && e.item.Load() == nil {
+		c.count(e, e.size)
+	}
+}
+
+// count makes n bytes what is held of e, without asking: they are there.
+func (c *Cache) count(e *Entry, n int64) {
+	o := c.ownerNamed(e.owner)
+	o.held += n - e.held
+	c.held += n - e.held
+	e.held = n
+	c.dropIfEmpty(o)
+}
+
+// hold counts n bytes more as held for owner, or refuses them. A service account's results are everybody's, so that the
+// bound of one owner is not for them.
+func (c *Cache) hold(owner string, n int64) error {
+	if c.held+n > c.cfg.MaxHeldBytes {
+		return ErrFull
+	}
+	o := c.ownerNamed(owner)
+	if owner != "" && o.held+n > c.MaxResult() {
+		c.dropIfEmpty(o)
+		return ErrShare
+	}
+	o.held += n
+	c.held += n
+	return nil
+}
+
+// letGo counts n bytes that hold allowed as gone.
+func (c *Cache) letGo(owner string, n int64) {
+	o := c.ownerNamed(owner)
+	o.held -= n
+	c.held -= n
+	c.dropIfEmpty(o)
+}
+
+// MaxResult returns how many bytes may be held of one person's results together, and so of one result.
+func (c *Cache) MaxResult() int64 { return c.cfg.MaxHeldBytes / 2 }
