@@ -24,7 +24,8 @@ const maxChoices = 3
 // it. It fails with fault.TooMany (code too_many_queued) when too much of this person is waiting, fault.Unavailable
 // (queue_timeout) when no turn came in time, fault.Timeout when the statement took too long, fault.Canceled after
 // Cancel or when ctx ends, fault.Invalid (result_too_large), with the refusals of Choose, and with what the driver
-// answered, as it is. A failure is never cached.
+// answered, as it is. Where it is a refresh key that failed, its detail says whose, and what is no fault of anybody's is
+// fault.Unavailable (refresh_key_failed). A failure is never cached.
 func (o *Orchestrators) Load(ctx context.Context, sc driverfactory.SecurityContext, req Request) (*Result, error) {
 	req, err := req.withDefaults()
 	if err != nil {
@@ -144,7 +145,7 @@ func (o *Orchestrators) await(ctx context.Context, a *asked) (f *flight, old *re
 	if err != nil || me == nil {
 		return f, nil, err
 	}
-	wait := time.NewTimer(time.Until(a.until))
+	wait := time.NewTimer(max(time.Until(a.until), 1)) // its refresh keys may have taken all of it
 	defer wait.Stop()
 	select {
 	case <-f.done:
@@ -163,7 +164,7 @@ func (o *Orchestrators) await(ctx context.Context, a *asked) (f *flight, old *re
 		return f, nil, nil
 	default:
 	}
-	if old := o.fallback(a); old != nil {
+	if old := o.fallback(ctx, a); old != nil {
 		o.leave(f, me, servedStale)
 		return nil, old, nil
 	}
@@ -174,8 +175,8 @@ func (o *Orchestrators) await(ctx context.Context, a *asked) (f *flight, old *re
 
 // fallback returns the older result that may be served in place of one that is slow. It is looked up when it is needed:
 // what was there at the beginning of a wait may be of a credential that has ended.
-func (o *Orchestrators) fallback(a *asked) *resultcache.Entry {
-	if a.Cache != StaleIfSlow {
+func (o *Orchestrators) fallback(ctx context.Context, a *asked) *resultcache.Entry {
+	if a.Cache != StaleIfSlow || o.still(ctx, a) != nil {
 		return nil
 	}
 	e, _ := o.cache.Get(a.key.Key)

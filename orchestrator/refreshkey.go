@@ -127,8 +127,8 @@ func (o *Orchestrators) askKey(ctx context.Context, q *asked) (*resultcache.Entr
 	return f.entry, f.err
 }
 
-// still fails with fault.Conflict when the choice of a is as old as may be believed, and another comes out now: its
-// credential may have ended while the refresh keys were asked.
+// still fails with fault.Conflict when the choice of a is older than may be believed, and another comes out now: its
+// credential may have ended, unheard, during a wait.
 func (o *Orchestrators) still(ctx context.Context, a *asked) error {
 	if time.Since(a.chosen) < believed {
 		return nil
@@ -145,7 +145,7 @@ func (o *Orchestrators) still(ctx context.Context, a *asked) error {
 // rest is done behind.
 func (o *Orchestrators) late(ctx context.Context, a *asked, err error) (*Result, error) {
 	if _, slow := errors.AsType[*ContinueWait](err); slow {
-		if old := o.fallback(a); old != nil {
+		if old := o.fallback(ctx, a); old != nil {
 			o.renew(ctx, a)
 			return a.cached(old, true)
 		}

@@ -511,6 +511,37 @@ func TestAnOlderResultOfAnEndedCredentialIsNotServedInPlaceOfASlowOne(t *testing
 	})
 }
 
+// Nor is it served when the credential ended unheard meanwhile, whatever was slow.
+func TestAnOlderResultIsNotServedToWhomNobodyKnowsAnyMore(t *testing.T) {
+	for _, slow := range []string{"the statement", "its key"} {
+		t.Run(slow, func(t *testing.T) {
+			inBubble(t, orchestrator.Config{}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+				alice := person("alice")
+				w.grant(alice.Principal, 1)
+				req := refreshed("sleep 15s read x", "read x -- key")
+				if slow == "its key" {
+					req = refreshed("read x", "sleep 15s read x -- key")
+				}
+				if _, err := poll(t.Context(), o, alice, req); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				w.change("x")
+				c := load(t.Context(), o, alice, req)
+				time.Sleep(5 * time.Second)
+				w.revoke(alice.Principal) // and no news of it
+				if got := <-c; got.res != nil {
+					t.Errorf("Load = %+v, want no rows", got.res)
+				}
+				if _, err := o.Load(t.Context(), alice, req); !errors.Is(err, fault.ReauthorizationRequired) {
+					t.Errorf("then Load = %v, want a refusal", err)
+				}
+				time.Sleep(10 * time.Minute)
+			})
+		})
+	}
+}
+
 // What refresh keys take is bounded: renewals under way by their number, answers by the cache's bytes.
 func TestRefreshKeysAreBounded(t *testing.T) {
 	const statements = 1200

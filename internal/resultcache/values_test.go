@@ -10,7 +10,9 @@ import (
 
 // A result refreshed by one statement is not found for who has it refreshed by another.
 func TestKeysDifferInTheirRefreshKeys(t *testing.T) {
-	statement := func(sql string, args ...any) driverfactory.Statement { return driverfactory.Statement{SQL: sql, Args: args} }
+	statement := func(sql string, args ...any) driverfactory.Statement {
+		return driverfactory.Statement{SQL: sql, Args: args}
+	}
 	seen := map[resultcache.Key]string{}
 	for name, keys := range map[string][]driverfactory.Statement{
 		"none": nil, "one": {statement("a")}, "another": {statement("b")}, "both": {statement("a"), statement("b")},
