@@ -18,6 +18,15 @@ func refreshKeys(plan sqlgen.Plan) []orchestrator.RefreshKey {
 	return keys
 }
 
+// cacheKeyQueries returns them as /v1/sql shows them: text, bound values and options (cube-rest-api.md §11.1).
+func cacheKeyQueries(plan sqlgen.Plan) []any {
+	var all []any
+	for _, k := range plan.RefreshKeys {
+		all = append(all, []any{k.SQL, k.Args, map[string]any{"external": false, "renewalThreshold": k.Every.Seconds()}})
+	}
+	return all
+}
+
 // appendRefreshKeys writes what refresh keys were answered: for each its rows, keyed by column (cube-rest-api.md §5.4).
 func appendRefreshKeys(out []byte, answers []orchestrator.Answer) []byte {
 	out = append(out, '[')

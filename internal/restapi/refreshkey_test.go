@@ -50,6 +50,14 @@ func TestRefreshKeysGoWithEveryStatement(t *testing.T) {
 		if diff := cmp.Diff(want, decode(t, w)["refreshKeyValues"]); diff != "" {
 			t.Errorf("refreshKeyValues (-want +got):\n%s", diff)
 		}
+		want = nil
+		if dev {
+			want = []any{[]any{"SELECT MAX(updated_at) AS at FROM orders", []any{}, map[string]any{"external": false, "renewalThreshold": 300.0}}}
+		}
+		shown := decode(t, f.get("sql", `{"measures":["orders.count"]}`))["sql"].(map[string]any)
+		if diff := cmp.Diff(want, shown["cacheKeyQueries"]); diff != "" {
+			t.Errorf("cacheKeyQueries (-want +got):\n%s", diff)
+		}
 		r := f.seen[0]
 		keys := []orchestrator.RefreshKey{{
 			Statement: driverfactory.Statement{SQL: "SELECT MAX(updated_at) AS at FROM orders", Args: []any{}},
