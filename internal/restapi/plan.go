@@ -14,6 +14,7 @@ import (
 	"github.com/behalf-project/behalf/internal/query"
 	"github.com/behalf-project/behalf/internal/securitycontext"
 	"github.com/behalf-project/behalf/internal/sqlgen"
+	"github.com/behalf-project/behalf/orchestrator"
 )
 
 // prepared is a request that was understood and planned. It is shared by everybody who asks the same under the same
@@ -32,6 +33,9 @@ type planned struct {
 	head   []byte // of the answer: its constant members, without the closing brace
 	rows   encoding
 	rowsID string // of rows
+
+	refreshKeys []orchestrator.RefreshKey
+	showKeys    bool // answers show what the refresh keys were answered
 }
 
 // planKey is everything a plan depends on. Relative dates are the only part of the clock, and are exact to the second.
@@ -145,6 +149,7 @@ func (h *Handler) plan(sc securitycontext.Context, a ask, now time.Time) (*prepa
 		if p.queries[i], err = newPlanned(q, plan, batch.Type); err != nil {
 			return nil, err
 		}
+		p.queries[i].showKeys = h.cfg.DevMode
 	}
 	return p, nil
 }
@@ -176,7 +181,7 @@ func newPlanned(q query.Query, plan sqlgen.Plan, kind query.Type) (planned, erro
 	if err != nil {
 		return planned{}, err
 	}
-	p := planned{query: q, plan: plan, head: head[:len(head)-1]}
+	p := planned{query: q, plan: plan, head: head[:len(head)-1], refreshKeys: refreshKeys(plan)}
 	p.rows = encoding{format: q.ResponseFormat, cells: len(plan.Columns)}
 	for i, c := range plan.Columns {
 		for _, key := range c.Keys {
