@@ -18,8 +18,8 @@ import (
 )
 
 // warehouse is a driverfactory in which every statement answers with the key it ran under. Its SQL is words: "sleep 5s"
-// takes its time, "rows 100" has that many, "slowly" pauses before each, "breaks" fails after them, "fail" fails,
-// "panic" panics, "text" after "--" only makes it another one.
+// takes its time, "rows 100" has that many, "slowly" pauses before each, "breaks" fails after them,
+// "panics-closing" panics when they are closed, "fail" fails, "panic" panics, "text" after "--" only makes it another one.
 type warehouse struct {
 	t testing.TB
 
@@ -206,6 +206,8 @@ func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driv
 			_, _ = fmt.Sscan(words[i+1], &rows.n)
 		case "breaks":
 			rows.err = errors.New("57P01: the rows ended early")
+		case "panics-closing":
+			rows.end = func() { end(); panic("driver bug") }
 		case "slowly":
 			rows.pause = time.Millisecond
 		case "fail":

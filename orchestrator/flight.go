@@ -266,6 +266,7 @@ func (f *flight) confirm(ctx context.Context) error {
 func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultcache.Entry, err error) {
 	defer func() {
 		if v := recover(); v != nil { // a driver's bug is one statement's failure
+			entry.Release()
 			entry, err = nil, fmt.Errorf("driver of %s panicked: %v", f.source.Name, v)
 		}
 	}()
