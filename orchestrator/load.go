@@ -120,7 +120,6 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 			case a.Cache == StaleIfSlow:
 				stale = e
 			}
-			defer e.Release() // once more where it is served after all
 		}
 	}
 	f, me, err := o.join(ctx, a)
@@ -151,7 +150,6 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 	}
 	if stale != nil {
 		o.leave(f, me, servedStale)
-		stale.Retain()
 		return a.cached(stale, true)
 	}
 	stage := o.stage(f)
@@ -159,7 +157,7 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 	return nil, stage
 }
 
-// cached returns e, which the caller holds, as an answer from the cache.
+// cached returns e as an answer from the cache.
 func (a *asked) cached(e *resultcache.Entry, stale bool) (*Result, error) {
 	r, err := result(e, a.choice, a.Request)
 	if err != nil {
@@ -169,7 +167,7 @@ func (a *asked) cached(e *resultcache.Entry, stale bool) (*Result, error) {
 	return r, nil
 }
 
-// result returns what f ended with. f is done, and the caller holds its entry.
+// result returns what f ended with. f is done.
 func (f *flight) result(a *asked) (*Result, error) {
 	if f.err != nil {
 		return nil, f.err
@@ -224,41 +222,6 @@ func tooManyRows(limit int) error {
 		Kind: fault.Invalid, Code: "result_too_large", Owner: fault.User,
 		Detail: "The result has more than " + count(limit, "row", "rows") + ". Add a filter, a coarser granularity or a limit.",
 	}
-}
-
-// noMemory is why no more of a result is read.
-func (o *Orchestrators) noMemory(err error) error {
-	switch {
-	case errors.Is(err, resultcache.ErrTooLarge):
-		return &fault.Error{
-			Kind: fault.Invalid, Code: "result_too_large", Owner: fault.User,
-			Detail: "The result takes more than " + size(o.cfg.MaxResultBytes) + ". Ask for fewer columns or rows.",
-		}
-	case errors.Is(err, resultcache.ErrShare):
-		return &fault.Error{
-			Kind: fault.TooMany, Code: "too_many_results", RetryAfter: 10 * time.Second, Owner: fault.User,
-			Detail: "The results that you are being sent take more than " + size(o.cache.MaxResult()) +
-				" together. Read them to the end, or ask for fewer rows; then run the query again.",
-		}
-	case errors.Is(err, resultcache.ErrFull):
-		return &fault.Error{
-			Kind: fault.Unavailable, Code: "results_full", RetryAfter: 10 * time.Second, Owner: fault.Admin,
-			Detail: "This server is busy: the results that it is sending take all of the " + size(o.cache.Stats().MaxHeld) +
-				" that it has for them. Run the query again in a moment. An admin can raise orchestrator.max_held_bytes.",
-		}
-	}
-	return err
-}
-
-// size writes a number of bytes.
-func size(n int64) string {
-	switch {
-	case n >= 1<<20:
-		return strconv.FormatInt(n>>20, 10) + " MiB"
-	case n >= 1<<10:
-		return strconv.FormatInt(n>>10, 10) + " KiB"
-	}
-	return count(int(n), "byte", "bytes")
 }
 
 func queueTimeout(source string, waited time.Duration) error {
