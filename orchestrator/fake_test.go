@@ -19,8 +19,8 @@ import (
 
 // warehouse is a driverfactory in which every statement answers with the key it ran under. Its SQL is words: "sleep 5s"
 // takes its time, "first 5s" does so once, "rows 100" has that many, "slowly" pauses before each, "breaks" fails after
-// them, "read x" shows what x has changed to, "fail" fails, "refuse" is refused by the database, "panic" panics, "text"
-// after "--" only makes it another one.
+// them, "panics-closing" panics when they are closed, "read x" shows what x has changed to, "fail" fails, "refuse" is
+// refused by the database, "panic" panics, "text" after "--" only makes it another one.
 type warehouse struct {
 	t testing.TB
 
@@ -237,6 +237,8 @@ func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driv
 			_, _ = fmt.Sscan(words[i+1], &rows.n)
 		case "breaks":
 			rows.err = errors.New("57P01: the rows ended early")
+		case "panics-closing":
+			rows.end = func() { end(); panic("driver bug") }
 		case "slowly":
 			rows.pause = time.Millisecond
 		case "read":

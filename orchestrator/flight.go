@@ -88,7 +88,7 @@ type waiting struct {
 // maxAskers bounds the interactions that a flight tells apart. Further ones are cancelled only together.
 const maxAskers = 256
 
-// take returns the finished flight whose outcome a has not fetched yet, if there is one. The caller holds its entry.
+// take returns the finished flight whose outcome a has not fetched yet, if there is one.
 func (o *Orchestrators) take(a *asked) *flight {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -104,7 +104,6 @@ func (o *Orchestrators) taken(a *asked) *flight {
 	if f == nil || o.news.voids(a.choice.Key, a.seq) {
 		return nil
 	}
-	f.entry.Retain()
 	delete(o.ready, k)
 	delete(f.askers, a.asker)
 	if len(f.askers) == 0 {
@@ -259,6 +258,7 @@ func (f *flight) confirm(ctx context.Context) error {
 func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultcache.Entry, err error) {
 	defer func() {
 		if v := recover(); v != nil { // a driver's bug is one statement's failure
+			entry.Release()
 			entry, err = nil, fmt.Errorf("driver of %s panicked: %v", f.source.Name, v)
 		}
 	}()
@@ -368,13 +368,10 @@ const (
 	disconnected                  // without an answer
 )
 
-// leave ends a request's wait. Who leaves with the outcome holds its entry.
+// leave ends a request's wait.
 func (o *Orchestrators) leave(f *flight, w *waiting, how departure) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if how == delivered {
-		f.entry.Retain()
-	}
 	if f.askers[w.asker] != w {
 		return // cancelled in the same moment, and counted out there
 	}

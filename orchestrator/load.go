@@ -141,7 +141,7 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 }
 
 // await waits for the statement of a, with everybody else's equal one. When its time is over first, it returns the older
-// result that is served then, or *ContinueWait. The caller holds f's entry, or old.
+// result that is served then, or *ContinueWait.
 func (o *Orchestrators) await(ctx context.Context, a *asked) (f *flight, old *resultcache.Entry, err error) {
 	f, me, err := o.join(ctx, a)
 	if err != nil || me == nil {
@@ -176,7 +176,7 @@ func (o *Orchestrators) await(ctx context.Context, a *asked) (f *flight, old *re
 }
 
 // fallback returns the older result that may be served in place of one that is slow. It is looked up when it is needed:
-// what was there at the beginning of a wait may be of a credential that has ended. The caller holds it.
+// what was there at the beginning of a wait may be of a credential that has ended.
 func (o *Orchestrators) fallback(ctx context.Context, a *asked) *resultcache.Entry {
 	if a.Cache != StaleIfSlow || o.still(ctx, a) != nil {
 		return nil
@@ -190,7 +190,7 @@ func (o *Orchestrators) fresh(a *asked, e *resultcache.Entry) bool {
 	return o.cfg.Now().Sub(e.RanAt) < a.FreshFor && !e.RanAt.Before(a.FreshSince) && e.Values == a.key.values
 }
 
-// cached returns e, which the caller holds, as an answer from the cache.
+// cached returns e as an answer from the cache.
 func (a *asked) cached(e *resultcache.Entry, stale bool) (*Result, error) {
 	r, err := result(e, a.choice, a.Request)
 	if err != nil {
@@ -203,7 +203,7 @@ func (a *asked) cached(e *resultcache.Entry, stale bool) (*Result, error) {
 	return r, nil
 }
 
-// result returns what f ended with. f is done, and the caller holds its entry.
+// result returns what f ended with. f is done.
 func (f *flight) result(a *asked) (*Result, error) {
 	if f.err != nil {
 		return nil, f.err
@@ -262,41 +262,6 @@ func tooManyRows(limit int) error {
 		Kind: fault.Invalid, Code: "result_too_large", Owner: fault.User,
 		Detail: "The result has more than " + count(limit, "row", "rows") + ". Add a filter, a coarser granularity or a limit.",
 	}
-}
-
-// noMemory is why no more of a result is read.
-func (o *Orchestrators) noMemory(err error) error {
-	switch {
-	case errors.Is(err, resultcache.ErrTooLarge):
-		return &fault.Error{
-			Kind: fault.Invalid, Code: "result_too_large", Owner: fault.User,
-			Detail: "The result takes more than " + size(o.cfg.MaxResultBytes) + ". Ask for fewer columns or rows.",
-		}
-	case errors.Is(err, resultcache.ErrShare):
-		return &fault.Error{
-			Kind: fault.TooMany, Code: "too_many_results", RetryAfter: 10 * time.Second, Owner: fault.User,
-			Detail: "The results that you are being sent take more than " + size(o.cache.MaxResult()) +
-				" together. Read them to the end, or ask for fewer rows; then run the query again.",
-		}
-	case errors.Is(err, resultcache.ErrFull):
-		return &fault.Error{
-			Kind: fault.Unavailable, Code: "results_full", RetryAfter: 10 * time.Second, Owner: fault.Admin,
-			Detail: "This server is busy: the results that it is sending take all of the " + size(o.cache.Stats().MaxHeld) +
-				" that it has for them. Run the query again in a moment. An admin can raise orchestrator.max_held_bytes.",
-		}
-	}
-	return err
-}
-
-// size writes a number of bytes.
-func size(n int64) string {
-	switch {
-	case n >= 1<<20:
-		return strconv.FormatInt(n>>20, 10) + " MiB"
-	case n >= 1<<10:
-		return strconv.FormatInt(n>>10, 10) + " KiB"
-	}
-	return count(int(n), "byte", "bytes")
 }
 
 func queueTimeout(source string, waited time.Duration) error {

@@ -62,6 +62,7 @@ func TestNothingIsLeftOfAResultThatIsNotWhole(t *testing.T) {
 		want      fault.Kind
 	}{
 		{"the rows end early", "rows 500 breaks", ""},
+		{"the driver has a bug", "rows 500 panics-closing", ""},
 		{"there are too many", "rows 50001", fault.Invalid},
 		{"they are too large", "rows 5000", fault.Invalid},
 		{"nobody waits any more", "slowly rows 100000000", fault.Canceled},

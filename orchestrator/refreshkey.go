@@ -58,20 +58,11 @@ func (a *asked) name() error {
 	return err
 }
 
-// judge notes the answers of a's refresh keys, by which results are fresh, and ends the hold on them: what they take is
-// little, and gone with the request.
+// judge notes the answers of a's refresh keys, by which results are fresh.
 func (a *asked) judge(answers []*resultcache.Entry) {
 	a.key.values, a.answers = resultcache.ValuesOf(answers), nil
 	for _, e := range answers {
 		a.answers = append(a.answers, Answer{e.Columns, e.Rows})
-		e.Release()
-	}
-}
-
-// release ends the hold on the answers that there are.
-func release(answers []*resultcache.Entry) {
-	for _, e := range answers {
-		e.Release()
 	}
 }
 
@@ -80,7 +71,6 @@ func (o *Orchestrators) known(a *asked) bool {
 	answers := make([]*resultcache.Entry, len(a.keys))
 	for i, q := range a.keys {
 		if answers[i] = o.good(q); answers[i] == nil {
-			release(answers)
 			return false
 		}
 	}
@@ -88,13 +78,11 @@ func (o *Orchestrators) known(a *asked) bool {
 	return true
 }
 
-// good returns what is in the cache for a if it is fresh. The caller holds it.
+// good returns what is in the cache for a if it is fresh.
 func (o *Orchestrators) good(a *asked) *resultcache.Entry {
-	e, ok := o.cache.Get(a.key.Key)
-	if ok && o.fresh(a, e) {
+	if e, ok := o.cache.Get(a.key.Key); ok && o.fresh(a, e) {
 		return e
 	}
-	e.Release()
 	return nil
 }
 
@@ -112,14 +100,13 @@ func (o *Orchestrators) askKeys(ctx context.Context, a *asked) error {
 		})
 	}
 	if err := group.Wait(); err != nil {
-		release(answers)
 		return err
 	}
 	a.judge(answers)
 	return o.still(ctx, a)
 }
 
-// askKey waits for the answer of one refresh key. The caller holds it.
+// askKey waits for the answer of one refresh key.
 func (o *Orchestrators) askKey(ctx context.Context, q *asked) (*resultcache.Entry, error) {
 	f := o.take(q)
 	if f == nil {
@@ -207,16 +194,11 @@ func (o *Orchestrators) behind(ctx context.Context, a *asked) (*flight, error) {
 func (o *Orchestrators) revalidate(ctx context.Context, a *asked) error {
 	answers, err := o.answersBehind(ctx, a)
 	if err != nil {
-		release(answers)
 		return err
 	}
 	a.judge(answers)
-	if err := o.still(ctx, a); err != nil {
+	if err := o.still(ctx, a); err != nil || o.good(a) != nil {
 		return err
-	}
-	if e := o.good(a); e != nil {
-		e.Release()
-		return nil
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -224,8 +206,7 @@ func (o *Orchestrators) revalidate(ctx context.Context, a *asked) error {
 	return err
 }
 
-// answersBehind asks the refresh keys of a, all at once, in nobody's turn. The caller holds the answers that there are,
-// also where it fails.
+// answersBehind asks the refresh keys of a, all at once, in nobody's turn.
 func (o *Orchestrators) answersBehind(ctx context.Context, a *asked) ([]*resultcache.Entry, error) {
 	answers, flights := make([]*resultcache.Entry, len(a.keys)), make([]*flight, len(a.keys))
 	for i, q := range a.keys {
@@ -236,7 +217,7 @@ func (o *Orchestrators) answersBehind(ctx context.Context, a *asked) ([]*resultc
 		f, err := o.behind(ctx, q)
 		o.mu.Unlock()
 		if err != nil {
-			return answers, err
+			return nil, err
 		}
 		flights[i] = f
 	}
@@ -246,10 +227,9 @@ func (o *Orchestrators) answersBehind(ctx context.Context, a *asked) ([]*resultc
 		}
 		<-f.done
 		if err := o.keyEnded(a, i, f.err); err != nil {
-			return answers, err
+			return nil, err
 		}
 		answers[i] = f.entry
-		f.entry.Retain()
 	}
 	return answers, nil
 }
@@ -332,7 +312,6 @@ func (o *Orchestrators) outdated(f *flight, entry *resultcache.Entry) bool {
 		return false
 	}
 	e, ok := o.cache.Get(f.key.Key)
-	defer e.Release()
 	return ok && e.RanAt.After(entry.RanAt)
 }
 

@@ -124,16 +124,16 @@ func (r *Result) Encoded(name string, encode func(io.Writer) error) (parts [][]b
 	return r.entry.Encoded(name, encode)
 }
 
-// result returns e, which the caller holds, as the answer to somebody who was given choice, or a refusal when it has too
-// many rows for them.
+// result returns e as the answer to somebody who was given choice, or a refusal when it has too many rows for them. The
+// answer holds e.
 func result(e *resultcache.Entry, choice driverfactory.Choice, req Request) (*Result, error) {
 	if e.Rows.Len() > req.MaxRows {
-		e.Release()
 		return nil, tooManyRows(req.MaxRows)
 	}
 	r := &Result{
 		Columns: e.Columns, Rows: e.Rows, RunAs: choice.RunAs, RefreshedAt: e.RanAt, Bytes: e.Size(), entry: e,
 	}
+	e.Retain()
 	r.held.Store(true)
 	return r, nil
 }

@@ -85,7 +85,7 @@ func New(cfg Config) *Cache {
 	return &Cache{cfg: cfg, items: map[Key]*item{}, owners: map[string]*owner{}}
 }
 
-// Get returns the entry for k, if there is one within its time to live. The caller holds it until Release.
+// Get returns the entry for k, if there is one within its time to live. Who goes on using it calls Retain.
 func (c *Cache) Get(k Key) (*Entry, bool) {
 	now := c.cfg.Now()
 	c.mu.Lock()
@@ -102,7 +102,6 @@ func (c *Cache) Get(k Key) (*Entry, bool) {
 	c.stats.Hits++
 	c.used.MoveToFront(it.used)
 	it.owner.items.MoveToFront(it.owned)
-	c.retain(it.entry)
 	return it.entry, true
 }
 

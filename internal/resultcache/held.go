@@ -75,17 +75,22 @@ func (d *Draft) Discard() {
 	d.taken = 0
 }
 
-// Retain holds e once more. Whoever holds it reads it, and then calls Release.
+// Retain holds e once more. Whoever holds it reads it, and then calls Release. An entry that is neither cached nor held
+// any more counts again, without being asked for: whoever got it a moment ago still has it.
 func (e *Entry) Retain() {
 	if e == nil || e.cache == nil {
 		return
 	}
-	e.cache.mu.Lock()
-	defer e.cache.mu.Unlock()
-	e.cache.retain(e)
+	c := e.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.refs++
+	if e.refs == 1 && e.item.Load() == nil {
+		c.count(e, e.size)
+	}
 }
 
-// Release ends what Retain, Get or Draft.Entry began. What is not cached is not counted any more when nobody holds it.
+// Release ends what Retain or Draft.Entry began. What is not cached is not counted any more when nobody holds it.
 func (e *Entry) Release() {
 	if e == nil || e.cache == nil {
 		return
@@ -96,14 +101,6 @@ func (e *Entry) Release() {
 	e.refs--
 	if e.refs == 0 {
 		c.count(e, 0)
-	}
-}
-
-// retain counts an entry that is neither cached nor held as held again: its memory was not gone.
-func (c *Cache) retain(e *Entry) {
-	e.refs++
-	if e.refs == 1 && e.item.Load() == nil {
-		c.count(e, e.size)
 	}
 }
 

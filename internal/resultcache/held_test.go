@@ -44,10 +44,15 @@ func TestMemoryCountsAsLongAsSomebodyHasIt(t *testing.T) {
 	e.Release()
 	stats("cached and not read", true, false)
 	e, _ = c.Get(key(t, alice, "x"))
+	e.Retain()
 	c.Purge(alice.Principal.Key(), func(driverfactory.PoolKey) bool { return true })
 	stats("revoked while it is sent", false, true)
 	e.Release()
 	stats("sent", false, false)
+	e.Retain()
+	stats("sent again by somebody who had it", false, true)
+	e.Release()
+	stats("sent again", false, false)
 	if n := c.Stats().Owners; n != 0 {
 		t.Errorf("%d people are remembered for nothing", n)
 	}
@@ -113,6 +118,7 @@ func TestNeverMoreThanTheBounds(t *testing.T) {
 			},
 			"get": func(t *rapid.T) {
 				if e, ok := c.Get(draw()); ok {
+					e.Retain()
 					having = append(having, e)
 					_, _, _ = e.Encoded(fmt.Sprint("form ", rapid.IntRange(0, 5).Draw(t, "form")), written(new(int), rapid.IntRange(10, 8_000).Draw(t, "size")))
 				}
