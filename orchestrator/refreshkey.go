@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -150,39 +151,41 @@ func (o *Orchestrators) late(ctx context.Context, a *asked, err error) (*Result,
 // renew asks the refresh keys of a and, unless its result turns out to be fresh, runs its statement: behind an answer that
 // was given already, and once at a time. When there is no room for that, the next request tries again.
 func (o *Orchestrators) renew(ctx context.Context, a *asked) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	if len(a.keys) == 0 {
-		if _, err := o.behind(ctx, a); err != nil {
-			o.postponed(a, err)
-		}
+		_, err := o.behind(ctx, a)
+		o.postponed(a, err)
 		return
 	}
 	own := *a
 	own.key.values = resultcache.Values{}
 	name := own.key
+	ctx = context.WithoutCancel(ctx) // it ends with its statements, each of which has its time
+
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if _, under := o.renewals[name]; under || o.closing || len(o.renewals) >= maxRenewals {
 		return
 	}
 	o.renewals[name] = struct{}{}
-	ctx = context.WithoutCancel(ctx) // it ends with its statements, each of which has its time
 	o.spawn(func() {
-		err := o.revalidate(ctx, &own)
+		o.postponed(a, o.revalidate(ctx, &own))
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		delete(o.renewals, name)
-		if err != nil {
-			o.postponed(a, err)
-		}
 	})
 }
 
+// postponed notes why a renewal came to nothing, if it did.
 func (o *Orchestrators) postponed(a *asked, err error) {
-	o.log.Debug("renewal postponed", zap.String("data_source", a.Source.Name), zap.Error(err))
+	if err != nil {
+		o.log.Debug("renewal postponed", zap.String("data_source", a.Source.Name), zap.Error(err))
+	}
 }
 
 // behind returns the flight of a's statement, which goes on whether anybody asks or not.
 func (o *Orchestrators) behind(ctx context.Context, a *asked) (*flight, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	f, err := o.flight(ctx, a, background)
 	if err == nil {
 		f.keep = true
@@ -191,35 +194,20 @@ func (o *Orchestrators) behind(ctx context.Context, a *asked) (*flight, error) {
 }
 
 // revalidate does the work of renew. The statement of a is under way when it returns.
-func (o *Orchestrators) revalidate(ctx context.Context, a *asked) error {
-	answers, err := o.answersBehind(ctx, a)
-	if err != nil {
-		return err
-	}
-	a.judge(answers)
-	if err := o.still(ctx, a); err != nil || o.good(a) != nil {
-		return err
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	_, err = o.behind(ctx, a)
-	return err
-}
-
-// answersBehind asks the refresh keys of a, all at once, in nobody's turn.
-func (o *Orchestrators) answersBehind(ctx context.Context, a *asked) ([]*resultcache.Entry, error) {
+func (o *Orchestrators) revalidate(ctx context.Context, a *asked) (err error) {
+	defer func() {
+		if v := recover(); v != nil { // a bug in choosing is one renewal's failure
+			err = fmt.Errorf("the renewal panicked: %v", v)
+		}
+	}()
 	answers, flights := make([]*resultcache.Entry, len(a.keys)), make([]*flight, len(a.keys))
 	for i, q := range a.keys {
 		if answers[i] = o.good(q); answers[i] != nil {
 			continue
 		}
-		o.mu.Lock()
-		f, err := o.behind(ctx, q)
-		o.mu.Unlock()
-		if err != nil {
-			return nil, err
+		if flights[i], err = o.behind(ctx, q); err != nil {
+			return err
 		}
-		flights[i] = f
 	}
 	for i, f := range flights {
 		if f == nil {
@@ -227,11 +215,16 @@ func (o *Orchestrators) answersBehind(ctx context.Context, a *asked) ([]*resultc
 		}
 		<-f.done
 		if err := o.keyEnded(a, i, f.err); err != nil {
-			return nil, err
+			return err
 		}
 		answers[i] = f.entry
 	}
-	return answers, nil
+	a.judge(answers)
+	if err := o.still(ctx, a); err != nil || o.good(a) != nil {
+		return err
+	}
+	_, err = o.behind(ctx, a)
+	return err
 }
 
 // keyEnded returns err, with which the i-th refresh key of a ended, as it is told. After a failure nothing older is served
