@@ -6,7 +6,10 @@
 // the next request for its id finds and revives it, and it closes when nobody holds it, so a process never has two
 // for one id.
 //
-//	Load ─▶ Choose credential ─▶ cached? ─▶ line of this person ─▶ slot of the source ─▶ pool[PoolKey] ─▶ rows
+//	Load ─▶ Choose credential ─▶ refresh keys ─▶ cached? ─▶ line of this person ─▶ slot of the source ─▶ pool[PoolKey] ─▶ rows
+//
+// A refresh key is a statement too, and takes the same way under the same credential. What it is answered is kept like any
+// result, for as long as it is good, and becomes part of what a result is found by: another answer, another result.
 //
 // The id only finds the orchestrator. What keeps people apart is the driverfactory.PoolKey in every key below it: two
 // people with one name share nothing but the moment when they are forgotten. A slot is given over people in turn, so

@@ -18,7 +18,8 @@ import (
 )
 
 // warehouse is a driverfactory in which every statement answers with the key it ran under. Its SQL is words: "sleep 5s"
-// takes its time, "rows 100" has that many, "fail" fails, "panic" panics, "text" after "--" only makes it another one.
+// takes its time, "first 5s" does so once, "rows 100" has that many, "read x" shows what x has changed to, "fail" fails, "refuse" is refused by the
+// database, "panic" panics, "text" after "--" only makes it another one.
 type warehouse struct {
 	t testing.TB
 
@@ -33,7 +34,9 @@ type warehouse struct {
 	running  map[driverfactory.PoolKey]int
 	peak     int // statements at once
 	peakOf   map[driverfactory.Principal]int
-	order    []string // SQL in the order of its start
+	order    []string         // SQL in the order of its start
+	values   map[string]int64 // what "read" reads
+	tolerant bool             // nothing is refused
 
 	statements atomic.Int64
 	canceled   atomic.Int64
@@ -47,8 +50,33 @@ var _ orchestrator.Drivers = (*driverfactory.Factory)(nil)
 func newWarehouse(t testing.TB) *warehouse {
 	return &warehouse{
 		t: t, grants: map[driverfactory.Principal]int64{}, running: map[driverfactory.PoolKey]int{},
-		peakOf: map[driverfactory.Principal]int{},
+		peakOf: map[driverfactory.Principal]int{}, values: map[string]int64{},
 	}
+}
+
+// change gives x another value, and returns it.
+func (w *warehouse) change(x string) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.values[x]++
+	return w.values[x]
+}
+
+func (w *warehouse) tolerate(all bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tolerant = all
+}
+
+// ran returns how many statements with this SQL have begun.
+func (w *warehouse) ran(sql string) int {
+	n := 0
+	for _, s := range w.started() {
+		if s == sql {
+			n++
+		}
+	}
+	return n
 }
 
 func (w *warehouse) grant(p driverfactory.Principal, epoch int64) {
@@ -188,6 +216,9 @@ func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driv
 	rows := &fakeRows{key: d.key, n: 1, end: end}
 	words := strings.Fields(s.SQL)
 	for i, word := range words {
+		if word == "first" && w.ran(s.SQL) == 1 {
+			word = "sleep"
+		}
 		switch word {
 		case "sleep":
 			took, _ := time.ParseDuration(words[i+1])
@@ -203,6 +234,19 @@ func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driv
 			time.Sleep(took)
 		case "rows":
 			_, _ = fmt.Sscan(words[i+1], &rows.n)
+		case "read":
+			w.mu.Lock()
+			rows.value = w.values[words[i+1]]
+			w.mu.Unlock()
+		case "refuse":
+			w.mu.Lock()
+			tolerant := w.tolerant
+			w.mu.Unlock()
+			if tolerant {
+				continue
+			}
+			end()
+			return nil, &fault.Error{Kind: fault.Invalid, Owner: fault.Database, Detail: "relation \"visits\" does not exist"}
 		case "fail":
 			end()
 			return nil, errors.New("42P01: no such table")
@@ -268,13 +312,14 @@ func (d *fakeDriver) Close() error {
 
 // fakeRows are n rows that name the credential they were fetched with.
 type fakeRows struct {
-	key driverfactory.PoolKey
-	n   int
-	end func()
+	key   driverfactory.PoolKey
+	n     int
+	value int64 // that was read
+	end   func()
 }
 
 func (*fakeRows) Columns() []driverfactory.Column {
-	return []driverfactory.Column{{Name: "who", Type: "TEXT"}, {Name: "epoch", Type: "BIGINT"}}
+	return []driverfactory.Column{{Name: "who", Type: "TEXT"}, {Name: "epoch", Type: "BIGINT"}, {Name: "value", Type: "BIGINT"}}
 }
 
 func (r *fakeRows) Next(dest []any) (bool, error) {
@@ -286,7 +331,7 @@ func (r *fakeRows) Next(dest []any) (bool, error) {
 	if r.key.Service {
 		who = "service"
 	}
-	dest[0], dest[1] = who, r.key.Epoch
+	dest[0], dest[1], dest[2] = who, r.key.Epoch, r.value
 	return true, nil
 }
 

@@ -16,10 +16,12 @@ import (
 	"github.com/behalf-project/behalf/internal/resultcache"
 )
 
-// flightKey makes two requests the same statement: one credential, one text, the same arguments, one limit.
+// flightKey makes two requests the same statement: one credential, one text, the same arguments, one limit, and refresh
+// keys with the same answers.
 type flightKey struct {
 	resultcache.Key
 	maxRows int
+	values  resultcache.Values
 }
 
 // asker is one interaction of one person. Its polls are the same asker.
@@ -59,13 +61,14 @@ type flight struct {
 	line   *line
 	place  *list.Element // in the line; nil once it runs
 	class  class
-	began  time.Time     // in its present stage
-	waited time.Duration // in line, before it ran
+	began  time.Time // in its present stage
+	chosen time.Time // when the choice was made
 
 	askers  map[asker]*waiting
-	active  int       // requests that are waiting now
-	expires time.Time // when nobody wants it any more, if nobody asks again
-	keep    bool      // it is wanted whether somebody asks or not: it renews the cache
+	follows []readyKey // under which its askers find it while it runs
+	active  int        // requests that are waiting now
+	expires time.Time  // when nobody wants it any more, if nobody asks again
+	keep    bool       // it is wanted whether somebody asks or not: it renews the cache
 	timer   *time.Timer
 	limit   *time.Timer // for waiting in line, then for draining
 
@@ -95,7 +98,7 @@ func (o *Orchestrators) taken(a *asked) *flight {
 	if len(o.ready) == 0 {
 		return nil
 	}
-	k := readyKey{a.key, a.asker}
+	k := readyOf(a.key, a.asker)
 	f := o.ready[k]
 	if f == nil || o.news.voids(a.choice.Key, a.seq) {
 		return nil
@@ -129,23 +132,12 @@ func (o *Orchestrators) join(ctx context.Context, a *asked) (*flight, *waiting, 
 	if w == nil {
 		w = &waiting{asker: who, canceled: make(chan struct{})}
 		f.askers[who] = w
+		o.follow(f, who)
 	}
 	w.requests++
 	f.active++
 	f.timer.Stop()
 	return f, w, nil
-}
-
-// renew runs the statement of a behind its answer. When there is no room for that, the next request tries again.
-func (o *Orchestrators) renew(ctx context.Context, a *asked) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	f, err := o.flight(ctx, a, background)
-	if err != nil {
-		o.log.Debug("renewal postponed", zap.String("data_source", a.Source.Name), zap.Error(err))
-		return
-	}
-	f.keep = true
 }
 
 // flight returns the flight of a's statement, which is at least of class c, starting it if there is none.
@@ -178,7 +170,7 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 	sched.configure(a.Source)
 
 	f := &flight{
-		key: a.key, choice: a.choice, source: a.Source, stmt: a.Statement, reqID: a.RequestID, home: home, sched: sched,
+		key: a.key, choice: a.choice, chosen: a.chosen, source: a.Source, stmt: a.Statement, reqID: a.RequestID, home: home, sched: sched,
 		class: c, done: make(chan struct{}), began: time.Now(), askers: map[asker]*waiting{},
 	}
 	if err := sched.add(a.asker.principal, f); err != nil {
@@ -210,7 +202,7 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 func (o *Orchestrators) dispatch(s *scheduler) {
 	for f := s.next(); f != nil; f = s.next() {
 		f.limit.Stop()
-		f.waited, f.began = time.Since(f.began), time.Now()
+		f.began = time.Now()
 		o.queued--
 		o.spawn(f.launch)
 	}
@@ -248,10 +240,11 @@ func (o *Orchestrators) run(base context.Context, f *flight) {
 // believed is how long a choice is good without news of it: as long as what it was made from (design.md P4).
 const believed = time.Second
 
-// confirm chooses again for a statement that waited long for its turn: its credential may have ended in another process
-// whose news does not reach us. When another choice comes out, or a refusal, whoever waits hears of it from their own.
+// confirm chooses again for a statement whose choice was made long before its turn: its credential may have ended in
+// another process whose news does not reach us. When another choice comes out, or a refusal, whoever waits hears of it
+// from their own.
 func (f *flight) confirm(ctx context.Context) error {
-	if f.waited < believed {
+	if time.Since(f.chosen) < believed {
 		return nil
 	}
 	if choice, err := f.choose(ctx); err != nil || choice.Key != f.choice.Key {
@@ -332,13 +325,15 @@ func (o *Orchestrators) finish(f *flight, entry *resultcache.Entry, err error) {
 	}
 	f.over, f.entry, f.err = true, entry, err
 	f.limit.Stop()
+	o.unfollow(f)
 	if o.flights[f.key] == f {
 		delete(o.flights, f.key)
 	}
 	switch {
 	case f.superseded:
 	case err == nil:
-		if !o.cache.Put(f.key.Key, entry) {
+		entry.Values = f.key.values
+		if o.outdated(f, entry) || !o.cache.Put(f.key.Key, entry) {
 			f.kept = entry.Size()
 			o.kept += f.kept
 		}
@@ -351,7 +346,7 @@ func (o *Orchestrators) finish(f *flight, entry *resultcache.Entry, err error) {
 			continue
 		}
 		if keep {
-			o.ready[readyKey{f.key, a}] = f
+			o.ready[readyOf(f.key, a)] = f
 		} else {
 			delete(f.askers, a)
 		}
@@ -398,7 +393,7 @@ func (o *Orchestrators) leave(f *flight, w *waiting, how departure) {
 	if f.over {
 		// It ended just before: who comes back finds the outcome.
 		if w.requests == 0 && f.askers[w.asker] == w && !f.superseded {
-			o.ready[readyKey{f.key, w.asker}] = f
+			o.ready[readyOf(f.key, w.asker)] = f
 		}
 		if len(f.askers) == 0 {
 			o.forget(f)
@@ -470,7 +465,7 @@ func (o *Orchestrators) cut(f *flight, err error) {
 func (o *Orchestrators) forget(f *flight) {
 	f.timer.Stop()
 	for a := range f.askers {
-		k := readyKey{f.key, a}
+		k := readyOf(f.key, a)
 		if o.ready[k] == f {
 			delete(o.ready, k)
 		}

@@ -24,7 +24,8 @@ const maxChoices = 3
 // it. It fails with fault.TooMany (code too_many_queued) when too much of this person is waiting, fault.Unavailable
 // (queue_timeout) when no turn came in time, fault.Timeout when the statement took too long, fault.Canceled after
 // Cancel or when ctx ends, fault.Invalid (result_too_large), with the refusals of Choose, and with what the driver
-// answered, as it is. A failure is never cached.
+// answered, as it is. Where it is a refresh key that failed, its detail says whose, and what is no fault of anybody's is
+// fault.Unavailable (refresh_key_failed). A failure is never cached.
 func (o *Orchestrators) Load(ctx context.Context, sc driverfactory.SecurityContext, req Request) (*Result, error) {
 	req, err := req.withDefaults()
 	if err != nil {
@@ -54,14 +55,14 @@ func (o *Orchestrators) Load(ctx context.Context, sc driverfactory.SecurityConte
 			}
 			told = true
 		}
-		key, err := resultcache.KeyOf(choice.Key, req.Statement)
-		if err != nil {
+		a := &asked{
+			Request: req, sc: sc, orchestrator: id, choice: choice, seq: seq, chosen: time.Now(),
+			asker: asker{sc.Principal, interaction(req.RequestID)}, until: began.Add(req.Wait),
+		}
+		if err := a.name(); err != nil {
 			return nil, err
 		}
-		res, err := o.answer(ctx, &asked{
-			Request: req, sc: sc, orchestrator: id, choice: choice, seq: seq, key: flightKey{key, req.MaxRows},
-			asker: asker{sc.Principal, interaction(req.RequestID)}, until: began.Add(req.Wait),
-		})
+		res, err := o.answer(ctx, a)
 		switch {
 		case !errors.Is(err, fault.Conflict):
 			return res, o.explain(ctx, sc, req, err)
@@ -96,65 +97,95 @@ type asked struct {
 	sc           driverfactory.SecurityContext
 	orchestrator string
 	choice       driverfactory.Choice
-	seq          uint64 // of the news that the choice knows
+	seq          uint64    // of the news that the choice knows
+	chosen       time.Time // when the choice was made
 	key          flightKey
+	keys         []*asked // the statements of RefreshKeys
+	answers      []*resultcache.Entry
 	asker        asker
 	until        time.Time // when to answer ContinueWait
 }
 
-// answer applies the cache mode (orchestrator.md §6.2, with freshness by age).
+// answer applies the cache mode (orchestrator.md §6.2).
 func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 	if f := o.take(a); f != nil {
 		return f.result(a)
 	}
-	var stale *resultcache.Entry
-	if a.Cache != NoCache {
+	if a.Cache == StaleWhileRevalidate {
 		if e, ok := o.cache.Get(a.key.Key); ok {
-			fresh := o.cfg.Now().Sub(e.RanAt) < a.FreshFor
-			switch {
-			case fresh:
-				return a.cached(e, false)
-			case a.Cache == StaleWhileRevalidate:
+			fresh := o.known(a) && o.fresh(a, e)
+			if !fresh {
 				o.renew(ctx, a)
-				return a.cached(e, true)
-			case a.Cache == StaleIfSlow:
-				stale = e
 			}
+			return a.cached(e, !fresh)
 		}
 	}
-	f, me, err := o.join(ctx, a)
-	if err != nil {
+	if !o.follows(a) {
+		if err := o.askKeys(ctx, a); err != nil {
+			return o.late(ctx, a, err)
+		}
+		if e, ok := o.cache.Get(a.key.Key); ok && a.Cache != NoCache && o.fresh(a, e) {
+			return a.cached(e, false)
+		}
+	}
+	f, old, err := o.await(ctx, a)
+	switch {
+	case old != nil:
+		return a.cached(old, true)
+	case err != nil:
 		return nil, err
 	}
-	if me == nil {
-		return f.result(a)
+	return f.result(a)
+}
+
+// await waits for the statement of a, with everybody else's equal one. When its time is over first, it returns the older
+// result that is served then, or *ContinueWait.
+func (o *Orchestrators) await(ctx context.Context, a *asked) (f *flight, old *resultcache.Entry, err error) {
+	f, me, err := o.join(ctx, a)
+	if err != nil || me == nil {
+		return f, nil, err
 	}
-	wait := time.NewTimer(time.Until(a.until))
+	wait := time.NewTimer(max(time.Until(a.until), 1)) // its refresh keys may have taken all of it
 	defer wait.Stop()
 	select {
 	case <-f.done:
 		o.leave(f, me, delivered)
-		return f.result(a)
+		return f, nil, nil
 	case <-me.canceled:
-		return nil, wasCancelled()
+		return nil, nil, wasCancelled()
 	case <-ctx.Done():
 		o.leave(f, me, disconnected)
-		return nil, fault.Wrap(fault.Canceled, context.Cause(ctx), "The caller left before the answer was ready.")
+		return nil, nil, fault.Wrap(fault.Canceled, context.Cause(ctx), "The caller left before the answer was ready.")
 	case <-wait.C:
 	}
 	select {
 	case <-f.done: // in the last moment
 		o.leave(f, me, delivered)
-		return f.result(a)
+		return f, nil, nil
 	default:
 	}
-	if stale != nil {
+	if old := o.fallback(ctx, a); old != nil {
 		o.leave(f, me, servedStale)
-		return a.cached(stale, true)
+		return nil, old, nil
 	}
 	stage := o.stage(f)
 	o.leave(f, me, polling)
-	return nil, stage
+	return nil, nil, stage
+}
+
+// fallback returns the older result that may be served in place of one that is slow. It is looked up when it is needed:
+// what was there at the beginning of a wait may be of a credential that has ended.
+func (o *Orchestrators) fallback(ctx context.Context, a *asked) *resultcache.Entry {
+	if a.Cache != StaleIfSlow || o.still(ctx, a) != nil {
+		return nil
+	}
+	e, _ := o.cache.Get(a.key.Key)
+	return e
+}
+
+// fresh reports whether e is fresh for a, whose refresh keys are answered.
+func (o *Orchestrators) fresh(a *asked, e *resultcache.Entry) bool {
+	return o.cfg.Now().Sub(e.RanAt) < a.FreshFor && !e.RanAt.Before(a.FreshSince) && e.Values == a.key.values
 }
 
 // cached returns e as an answer from the cache.
@@ -164,6 +195,9 @@ func (a *asked) cached(e *resultcache.Entry, stale bool) (*Result, error) {
 		return nil, err
 	}
 	r.Cached, r.Stale = true, stale
+	if !stale {
+		r.RefreshKeys = a.told()
+	}
 	return r, nil
 }
 
@@ -172,7 +206,11 @@ func (f *flight) result(a *asked) (*Result, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	return result(f.entry, a.choice, a.Request)
+	r, err := result(f.entry, a.choice, a.Request)
+	if err == nil {
+		r.RefreshKeys = a.told()
+	}
+	return r, err
 }
 
 // explain adds the way out to the end of a statement that a revocation cut: the link that Choose gives to everybody

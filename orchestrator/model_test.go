@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -77,17 +78,41 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 			truth[sc.Principal], last[sc.Principal] = 1, 1
 		}
 
+		// x changes, and its refresh keys with it. changes are the times of its values from 1 on.
+		var changes []time.Time
+		valueAt := func(at time.Time) (value int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, changed := range changes {
+				if changed.Before(at) {
+					value++
+				}
+			}
+			return value
+		}
+		keys := []string{"read x", "sleep 5ms read x", "sleep 30ms read x", "sleep 2ms fail", "sleep 1ms read y"}
+
 		var all sync.WaitGroup
 		for worker := range 10 {
 			r := rand.New(rand.NewPCG(seed, uint64(worker)))
 			all.Go(func() {
-				for range 40 {
+				for n := range 40 {
 					sc := people[r.IntN(len(people))]
 					req := query(sources[r.IntN(len(sources))], statements[r.IntN(len(statements))])
 					req.Cache = modes[r.IntN(len(modes))]
 					req.FreshFor = time.Duration(1+r.IntN(100)) * time.Millisecond
 					req.Wait = time.Duration(1+r.IntN(50)) * time.Millisecond
 					req.RequestID = fmt.Sprintf("r%d-span-1", r.IntN(4))
+					asks := r.IntN(2) == 0
+					if asks {
+						// An interaction of its own: a poll is answered by what the key said when it began.
+						req.Statement.SQL, req.RequestID = "sleep 4ms read x", fmt.Sprintf("w%d.%d", worker, n)
+						req.RefreshKeys = []orchestrator.RefreshKey{{
+							Statement: driverfactory.Statement{SQL: keys[r.IntN(len(keys))]}, Every: time.Duration(1+r.IntN(50)) * time.Millisecond, Of: "cube x",
+						}}
+						req.FreshFor = time.Duration(1+r.IntN(1000)) * time.Millisecond
+					}
+					asked := time.Now()
 					ctx, cancel := context.WithCancel(t.Context())
 					// A client that hangs up, never at once: a bubble's timer of no time runs beside the bubble's own timers, and
 					// the race detector dies of that (golang/go#78156).
@@ -103,6 +128,13 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 						h.checkRefusal(t, err)
 					} else {
 						h.checkAnswer(t, sc, req, res, atLeast)
+						if key := ""; asks {
+							key = req.RefreshKeys[0].Statement.SQL
+							h.checkKeys(t, sc, res)
+							if least := valueAt(asked.Add(-req.RefreshKeys[0].Every)); strings.Contains(key, "read x") && !res.Stale && res.Rows[0][2].(int64) < least {
+								t.Errorf("%q was answered with the value %v, and its key had %d", key, res.Rows[0][2], least)
+							}
+						}
 					}
 					if r.IntN(10) == 0 {
 						o.Cancel(req.RequestID, sc.Principal)
@@ -111,6 +143,16 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 				}
 			})
 		}
+		all.Go(func() { // the life of x
+			r := rand.New(rand.NewPCG(seed, 1001))
+			for range 60 {
+				time.Sleep(time.Duration(1+r.IntN(30)) * time.Millisecond)
+				mu.Lock()
+				changes = append(changes, time.Now())
+				w.change("x")
+				mu.Unlock()
+			}
+		})
 		all.Go(func() { // the grants' lives
 			r := rand.New(rand.NewPCG(seed, 1000))
 			for range 60 {
@@ -141,7 +183,7 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 		time.Sleep(3 * time.Minute) // everything that is bounded by time ends
 		synctest.Wait()
 		s := o.Stats()
-		if s.Queued != 0 || s.Running != 0 || s.Kept != 0 || s.Pools.Open != 0 || s.Sessions.Open != 0 || s.Sessions.Waiting != 0 ||
+		if s.Queued != 0 || s.Running != 0 || s.Renewals != 0 || s.Kept != 0 || s.Pools.Open != 0 || s.Sessions.Open != 0 || s.Sessions.Waiting != 0 ||
 			s.Orchestrators.Busy != 0 || s.Orchestrators.Draining != 0 {
 			t.Errorf("at rest Stats = %+v, want nothing waiting, running, kept or open", s)
 		}
@@ -172,6 +214,16 @@ func (h history) checkAnswer(t *testing.T, sc driverfactory.SecurityContext, req
 	}
 	if len(res.Rows) != want {
 		t.Errorf("%q was answered with %d rows, want %d", req.Statement.SQL, len(res.Rows), want)
+	}
+}
+
+// checkKeys fails when others' refresh keys decided about res.
+func (h history) checkKeys(t *testing.T, sc driverfactory.SecurityContext, res *orchestrator.Result) {
+	for _, k := range res.RefreshKeys {
+		who := k.Rows[0][0].(string)
+		if service := res.RunAs.Identity == driverfactory.IdentityServiceAccount; who != sc.Principal.Key() && !(service && who == "service") {
+			t.Errorf("the refresh key of %s decided about the result of %v", who, sc.Principal)
+		}
 	}
 }
 

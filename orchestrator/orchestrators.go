@@ -82,6 +82,8 @@ type Orchestrators struct {
 	draining map[string]*orchestrator // evicted with statements under way
 	flights  map[flightKey]*flight    // waiting or running
 	ready    map[readyKey]*flight     // finished, and not yet fetched by who asked
+	followed map[readyKey]*flight     // with refresh keys, waiting or running, by who asked
+	renewals map[flightKey]struct{}   // under way behind an answer; without values
 	lines    map[sourceKey]*scheduler
 	pools    map[driverfactory.PoolKey]*pool
 	idle     list.List          // pools that nobody uses, the longest unused first
@@ -148,6 +150,7 @@ func New(cfg Config) *Orchestrators {
 	o := &Orchestrators{
 		cfg: cfg, log: cfg.Log, cache: cfg.Cache, capacity: cfg.Capacity,
 		draining: map[string]*orchestrator{}, flights: map[flightKey]*flight{}, ready: map[readyKey]*flight{},
+		followed: map[readyKey]*flight{}, renewals: map[flightKey]struct{}{},
 		lines: map[sourceKey]*scheduler{}, pools: map[driverfactory.PoolKey]*pool{}, people: map[string]*person{},
 		quiet: make(chan struct{}),
 	}

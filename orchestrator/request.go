@@ -9,14 +9,17 @@ import (
 	"github.com/behalf-project/behalf/internal/resultcache"
 )
 
-// CacheMode says how far a cached result may be used (cube-rest-api.md §5.1). A result younger than Request.FreshFor is
-// served in every mode but NoCache; the modes differ in what becomes of an older one.
+// CacheMode says how far a cached result may be used (cube-rest-api.md §5.1). A fresh one is served in every mode but
+// NoCache; the modes differ in what becomes of another.
+//
+// A result is fresh if its statement ran no longer than Request.FreshFor ago and not before Request.FreshSince, and if
+// the answers of Request.RefreshKeys are those that they were when it was asked for (orchestrator.md §6.2).
 type CacheMode string
 
 // The modes. The zero value is StaleIfSlow.
 const (
 	StaleIfSlow          CacheMode = "stale-if-slow"          // it is served when no new one is ready within Request.Wait
-	StaleWhileRevalidate CacheMode = "stale-while-revalidate" // it is served at once, and a new one fetched behind
+	StaleWhileRevalidate CacheMode = "stale-while-revalidate" // it is served at once; keys are asked, and a new one fetched, behind
 	MustRevalidate       CacheMode = "must-revalidate"        // it is not served
 	NoCache              CacheMode = "no-cache"               // nothing is served; the new result is stored
 )
@@ -27,7 +30,11 @@ type Request struct {
 	Statement driverfactory.Statement
 	Operation driverfactory.Operation // default UserQuery
 	Cache     CacheMode
-	FreshFor  time.Duration // how long a result counts as fresh; default 10 s, the refresh key of Cube's SQL dialects
+
+	FreshFor    time.Duration // how old a fresh result may be; default 10 s, the refresh key of Cube's SQL dialects
+	FreshSince  time.Time     // before which no fresh result ran; default any time
+	RefreshKeys []RefreshKey  // default none
+
 	MaxRows   int           // more rows are fault.Invalid with code "result_too_large"; default 50,000
 	RequestID string        // for the log and for cancelling; the part before "-span-" names the interaction
 	Wait      time.Duration // how long to wait before answering ContinueWait; default 10 s
@@ -72,9 +79,13 @@ type Result struct {
 	Rows        [][]any // one element per column, of the types driverfactory.Rows promises
 	RunAs       driverfactory.RunAs
 	Cached      bool      // it came from the cache
-	Stale       bool      // and is older than FreshFor: a newer one was not ready in time
+	Stale       bool      // and is not known to be fresh: a newer one, or the answer of a refresh key, was not ready in time
 	RefreshedAt time.Time // when the statement ran
 	Bytes       int64     // estimate of its size in memory
+
+	// RefreshKeys are the answers of Request.RefreshKeys, in their order. There are none where the answer did not wait for
+	// them: at a poll, and where it is Stale.
+	RefreshKeys []Answer
 
 	entry *resultcache.Entry
 }

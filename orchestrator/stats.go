@@ -15,6 +15,7 @@ type Stats struct {
 	Sources  []SourceStats
 	Queued   int   // statements waiting, of all sources
 	Running  int   // statements running, of all sources
+	Renewals int   // of results whose refresh keys are asked behind an answer
 	Kept     int   // outcomes that were not fetched yet
 	KeptSize int64 // bytes of those that the cache does not hold
 	Cache    resultcache.Stats
@@ -55,7 +56,7 @@ func (o *Orchestrators) Stats() Stats {
 		s.Running += at.Running
 		s.Sources = append(s.Sources, at)
 	}
-	s.Queued, s.Kept, s.KeptSize = o.queued, len(o.ready), o.kept
+	s.Queued, s.Renewals, s.Kept, s.KeptSize = o.queued, len(o.renewals), len(o.ready), o.kept
 	o.mu.Unlock()
 	s.Sessions.Open, s.Sessions.Waiting = o.capacity.Open()
 	s.Cache = o.cache.Stats()

@@ -22,6 +22,7 @@ func (l *loader) checkTemplates(m *Model) {
 		for _, t := range []*Template{cube.SQL, cube.SQLTable} {
 			c.cubeSQL(cube, t)
 		}
+		c.template(cube, nil, cube.RefreshKey.SQL, "the refresh_key of "+cube.Name)
 		for _, j := range cube.Joins {
 			c.template(cube, nil, j.SQL, "the join "+j.From+" to "+j.To)
 		}
@@ -44,8 +45,9 @@ func (c *checker) cubeSQL(cube *Cube, t *Template) {
 		case Ref:
 			c.fail(n.Position, t.Source, "the sql of a cube refers to other cubes as {cube.sql()}, not as {%s}", strings.Join(n.Path, "."))
 		case CubeSQL:
-			c.from[cube.Name] = append(c.from[cube.Name], n.Cube)
-			c.otherCube(cube, n, t)
+			if other := c.otherCube(cube, n, t); other != nil {
+				c.from[cube.Name] = append(c.from[cube.Name], other.Name)
+			}
 		case FilterParam:
 			c.filterParam(n, t)
 		case Script:
@@ -63,14 +65,16 @@ func (c *checker) script(cube *Cube, s Script) {
 	}
 }
 
-func (c *checker) otherCube(cube *Cube, n CubeSQL, t *Template) {
-	other := c.model.Cube(n.Cube)
+// otherCube returns the cube whose rows n means, if it may be used in SQL of cube.
+func (c *checker) otherCube(cube *Cube, n CubeSQL, t *Template) *Cube {
+	other := c.model.Rows(cube, n.Cube)
 	switch {
-	case other == nil || other.View:
+	case other == nil:
 		c.fail(n.Position, t.Source, "there is no cube %q", n.Cube)
 	case other.DataSource != cube.DataSource:
 		c.fail(n.Position, t.Source, "%s is of data source %s, and %s of %s", n.Cube, other.DataSource, cube.Name, cube.DataSource)
 	}
+	return other
 }
 
 func (c *checker) filterParam(n FilterParam, t *Template) {

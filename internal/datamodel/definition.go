@@ -175,32 +175,6 @@ func (l *loader) join(d *definition, n *node) {
 	d.Joins = append(d.Joins, j)
 }
 
-func (l *loader) refreshKey(k *RefreshKey, n *node) {
-	if n.kind != mapping {
-		l.fail(n.pos, n.text, "refresh_key is a mapping, such as {every: 10 minutes}")
-		return
-	}
-	l.mapping(n, keys{of: "refresh_key", read: map[string]func(*node){
-		"every": func(n *node) {
-			var s, problem string
-			if l.text(&s)(n); s == "" {
-				return
-			}
-			if k.Every, problem = every(s); problem != "" {
-				l.fail(n.pos, s, "%s", problem)
-			}
-		},
-		"sql": func(n *node) {
-			l.template(&k.SQL)(n)
-			l.notice(n.pos, "refresh keys in SQL are not evaluated; results are reused for the time in every, or a short default")
-		},
-		"timezone":      ignore,
-		"immutable":     ignore,
-		"incremental":   ignore,
-		"update_window": ignore,
-	}})
-}
-
 var preAggregationTypes = map[string]string{
 	"rollup": "rollup", "original_sql": "original_sql", "originalSql": "original_sql",
 	"rollup_join": "rollup_join", "rollupJoin": "rollup_join",

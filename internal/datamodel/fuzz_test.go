@@ -16,6 +16,7 @@ func FuzzLoad(f *testing.F) {
 		"a: &a [*a]", "cubes: &c\n  - name: a\n    sql_table: t\nviews: *c\n", "- - - -", "cubes: [{<<: {name: a}, sql_table: t}]",
 		"cubes: [{name: a, sql_table: t, dimensions: [{name: b, type: string, sql: \"{FILTER_GROUP(FILTER_PARAMS.a.b.filter('x'))}\"}]}]",
 		"cubes: [{name: a, sql_table: t, refresh_key: {every: \"*/5 * * * *\"}}]",
+		"cubes: [{name: a, sql_table: t, refresh_key: {every: \"30 7 * * MON\", timezone: America/New_York, sql: \"SELECT 1 FROM {CUBE.sql()}\"}}]",
 		"cubes: [{name: a, sql_table: t, access_policy: [{group: x, conditions: [{if: \"{ not (securityContext.a or True) }\"}], row_level: {filters: [{or: [{member: b, operator: equals, values: [\"{userAttributes.x}\", null, 1]}]}]}}]}]",
 		"{% for c in ['a', 'b'] %}\n{%- set n = c ~ loop.index %}\n  - {{ n | upper }}\n{% endfor %}", "{{ range(9) | join }} {# x", "{% macro m(x) %}{{ x.y[0] }}{% endmacro %}{{ m({}) }}",
 		"views: [{name: v, cubes: [{join_path: v, includes: '*'}]}]",

@@ -16,6 +16,17 @@ type Reference struct {
 	Path        []string // cubes from the one that refers to Cube, both included, as far as the path names them
 }
 
+// Rows returns the cube whose rows {name.sql()} means in SQL of c, or nil when there is none.
+func (m *Model) Rows(c *Cube, name string) *Cube {
+	if name == "CUBE" {
+		return c
+	}
+	if other := m.byName[name]; other != nil && !other.View {
+		return other
+	}
+	return nil
+}
+
 // Lookup says what path means in SQL of c: first c's own members, then cubes. problem is a sentence when it means
 // nothing.
 func (m *Model) Lookup(c *Cube, path []string) (ref Reference, problem string) {

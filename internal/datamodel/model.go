@@ -1,9 +1,5 @@
 package datamodel
 
-import (
-	"time"
-)
-
 // Model is a compiled data model. It never changes once loaded and is shared by goroutines.
 type Model struct {
 	cubes   []*Cube // in the order of their files and of their places in them
@@ -222,12 +218,6 @@ type Join struct {
 	Relationship Relationship
 	SQL          *Template
 	Position     Position
-}
-
-// RefreshKey says how long results of a cube may be reused.
-type RefreshKey struct {
-	Every time.Duration // zero when the model does not say
-	SQL   *Template     // nil unless given; see Model.Notices
 }
 
 // PreAggregation is one that the model defines. None is built: queries go to the source.

@@ -25,6 +25,7 @@ type sqlPlan struct {
 	DataSource         string            `json:"dataSource"`
 	AliasNameToMember  map[string]string `json:"aliasNameToMember"`
 	MemberNames        []string          `json:"memberNames"`
+	CacheKeyQueries    []any             `json:"cacheKeyQueries,omitempty"` // the refresh keys in SQL, in development mode
 }
 
 // order writes a sort order as Cube's /v1/sql and dry-run do: an object whose keys are in order.
@@ -72,6 +73,9 @@ func (h *Handler) sql(w http.ResponseWriter, r *http.Request, sc securitycontext
 			Order: plan.Order, PreAggregations: []string{}, DataSource: plan.DataSource,
 			AliasNameToMember: plan.AliasNameToMember, MemberNames: plan.MemberNames,
 		}}
+		if h.cfg.DevMode {
+			answers[i].SQL.CacheKeyQueries = cacheKeyQueries(plan)
+		}
 	}
 	if p.batch.Type == query.Regular {
 		writeJSON(w, http.StatusOK, answers[0])

@@ -89,7 +89,7 @@ func (h *Handler) run(r *http.Request, sc securitycontext.Context, answers []ans
 func (h *Handler) answer(r *http.Request, sc securitycontext.Context, a *answered, s driverfactory.Statement, wait time.Duration, into **orchestrator.Result) (err error) {
 	*into, err = h.cfg.Load(r.Context(), sc, orchestrator.Request{
 		Source: a.source, Statement: s, Operation: driverfactory.UserQuery,
-		Cache: orchestrator.CacheMode(a.query.CacheMode), FreshFor: a.plan.FreshFor,
+		Cache: orchestrator.CacheMode(a.query.CacheMode), FreshFor: a.plan.FreshFor, FreshSince: a.plan.FreshSince, RefreshKeys: a.refreshKeys,
 		RequestID: httpserver.RequestID(r.Context()), Wait: wait,
 	})
 	return err
@@ -193,6 +193,9 @@ func (b *body) add(a *answered) error {
 	out = appendRunAs(append(out, `,"runAs":`...), a.result.RunAs)
 	out = append(out, `,"cached":`...)
 	out = strconv.AppendBool(out, a.result.Cached)
+	if a.showKeys && len(a.result.RefreshKeys) > 0 {
+		out = appendRefreshKeys(append(out, `,"refreshKeyValues":`...), a.result.RefreshKeys)
+	}
 	b.own = append(out, `,"data":`...)
 	b.share(rows)
 	b.own = append(b.own, '}')

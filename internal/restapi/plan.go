@@ -17,6 +17,7 @@ import (
 	"github.com/behalf-project/behalf/internal/query"
 	"github.com/behalf-project/behalf/internal/securitycontext"
 	"github.com/behalf-project/behalf/internal/sqlgen"
+	"github.com/behalf-project/behalf/orchestrator"
 )
 
 // prepared is a request that was understood and planned. It is shared by everybody who asks the same under the same
@@ -36,6 +37,9 @@ type planned struct {
 	columns  []sqlgen.Column // of the plan, and the one that the results of a batch share
 	share    func(row []any) any
 	rowsName string // says everything that the encoded rows depend on besides the rows
+
+	refreshKeys []orchestrator.RefreshKey
+	showKeys    bool // answers show what the refresh keys were answered
 }
 
 // planKey is everything a plan depends on. Relative dates are the only part of the clock, and are exact to the second.
@@ -149,6 +153,7 @@ func (h *Handler) plan(sc securitycontext.Context, a ask, now time.Time) (*prepa
 		if p.queries[i], err = newPlanned(q, plan, batch.Type); err != nil {
 			return nil, err
 		}
+		p.queries[i].showKeys = h.cfg.DevMode
 	}
 	return p, nil
 }
@@ -180,7 +185,7 @@ func newPlanned(q query.Query, plan sqlgen.Plan, kind query.Type) (planned, erro
 	if err != nil {
 		return planned{}, err
 	}
-	p := planned{query: q, plan: plan, head: head[:len(head)-1], columns: plan.Columns}
+	p := planned{query: q, plan: plan, head: head[:len(head)-1], columns: plan.Columns, refreshKeys: refreshKeys(plan)}
 	constant := p.shareColumn(kind)
 	name := sha256.New()
 	writePart(name, []byte(q.ResponseFormat))

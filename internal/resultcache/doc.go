@@ -9,6 +9,9 @@
 //	              │
 //	              └─ index by owner ─▶ Purge, when a grant is revoked or replaced
 //
+// An Entry remembers the Values of the refresh keys under which it was fetched: it is found by its key whatever they are
+// now, and whoever finds it decides whether that is fresh enough.
+//
 // An Entry is also where an answer's encoded form is kept (Encoded), so that a second hit costs a write and not an
 // encoding. Those bytes count like the rows do.
 package resultcache

@@ -21,11 +21,12 @@ const (
 // maxForms bounds the encoded forms of one entry.
 const maxForms = 4
 
-// Entry is one result. Columns, Rows and RanAt are read-only from the moment it is made; it is safe for concurrent use.
+// Entry is one result. Columns, Rows, RanAt and Values are read-only from the moment it is made; it is safe for concurrent use.
 type Entry struct {
 	Columns []driverfactory.Column
 	Rows    [][]any
 	RanAt   time.Time // when the statement ran
+	Values  Values    // of the refresh keys when it was asked for; set before the entry is Put
 
 	size   int64                  // of columns and rows
 	item   atomic.Pointer[item]   // its place in the cache; nil when it is in none

@@ -4,48 +4,28 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
-	"math"
-	"time"
 
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
 )
 
-// Key names a result: under which credential, and of which statement. It is comparable, and equal only to a key of the
-// same credential and the same statement.
+// Key names a result: under which credential, of which statement, and by which refresh keys. It is comparable, and equal
+// only to a key of the same credential and the same statements.
 type Key struct {
 	Scope     driverfactory.PoolKey
 	Statement [sha256.Size]byte
 }
 
-// KeyOf returns the key of the statement s under the credential scope. It fails with fault.Invalid when an argument is
-// of a type that driverfactory.Statement does not allow.
-func KeyOf(scope driverfactory.PoolKey, s driverfactory.Statement) (Key, error) {
+// KeyOf returns the key of the statement s under the credential scope, whose result is refreshed by the answers of keys.
+// It fails with fault.Invalid when an argument is of a type that driverfactory.Statement does not allow.
+func KeyOf(scope driverfactory.PoolKey, s driverfactory.Statement, keys ...driverfactory.Statement) (Key, error) {
 	d := digest{h: sha256.New()}
-	d.text('q', s.SQL)
-	for i, arg := range s.Args {
-		switch v := arg.(type) {
-		case nil:
-			d.number('n', 0)
-		case bool:
-			if v {
-				d.number('b', 1)
-			} else {
-				d.number('b', 0)
+	for _, s := range append([]driverfactory.Statement{s}, keys...) {
+		d.text('q', s.SQL)
+		for i, arg := range s.Args {
+			if _, decimal := arg.(driverfactory.Decimal); decimal || !d.value(arg) {
+				return Key{}, fault.New(fault.Invalid, "Argument %d of the statement is a %T, which cannot be bound.", i+1, arg)
 			}
-		case int64:
-			d.number('i', uint64(v))
-		case float64:
-			d.number('f', math.Float64bits(v))
-		case string:
-			d.text('s', v)
-		case []byte:
-			d.text('x', string(v))
-		case time.Time:
-			// The zone goes in too: the same instant in another one may reach the database as other text.
-			d.text('t', v.Format(time.RFC3339Nano))
-		default:
-			return Key{}, fault.New(fault.Invalid, "Argument %d of the statement is a %T, which cannot be bound.", i+1, arg)
 		}
 	}
 	k := Key{Scope: scope}

@@ -41,6 +41,7 @@ var (
 // from returns the table of c with its alias. The context filters of a cube are in its sql, so they are evaluated
 // again wherever the table appears.
 func (s scope) from(c *datamodel.Cube) (Fragment, error) {
+	s.p.touches(c)
 	if c.SQLTable != nil {
 		f, err := s.eval(c, c.SQLTable, nil)
 		return Format("{} AS {}", f, s.table(c)), err
@@ -69,6 +70,7 @@ func subselect(f Fragment) Fragment {
 
 // source returns {cube.sql()}: the rows of c, in parentheses.
 func (s scope) source(c *datamodel.Cube) (Fragment, error) {
+	s.p.touches(c)
 	if c.SQLTable != nil {
 		f, err := s.eval(c, c.SQLTable, nil)
 		return Format("(SELECT * FROM {})", f), err
@@ -101,7 +103,7 @@ func (s scope) eval(c *datamodel.Cube, t *datamodel.Template, params map[string]
 		case datamodel.Ref:
 			part, err = s.ref(c, n, len(t.Nodes) == 1)
 		case datamodel.CubeSQL:
-			part, err = s.source(s.p.model.Cube(n.Cube))
+			part, err = s.source(s.p.model.Rows(c, n.Cube))
 		case datamodel.Context:
 			part, err = s.context(c, n, params)
 		case datamodel.FilterParam:

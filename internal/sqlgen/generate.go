@@ -18,7 +18,8 @@ func Generate(m *datamodel.Model, sc securitycontext.Context, q query.Query, o O
 	if err != nil {
 		return Plan{}, err
 	}
-	p := &planner{model: m, sc: sc, q: q, o: o, zone: loc.String(), loc: loc, scripts: map[*datamodel.Template]script{}}
+	p := &planner{model: m, sc: sc, q: q, o: o, zone: loc.String(), loc: loc,
+		touched: new([]*datamodel.Cube), scripts: map[*datamodel.Template]script{}}
 	if err := p.resolve(); err != nil {
 		return Plan{}, err
 	}
@@ -26,7 +27,9 @@ func Generate(m *datamodel.Model, sc securitycontext.Context, q query.Query, o O
 	if err != nil {
 		return Plan{}, err
 	}
-	return p.plan(body), nil
+	plan := p.plan(body)
+	err = p.freshness(&plan)
+	return plan, err
 }
 
 // planner holds one query on its way to a Plan.
@@ -53,6 +56,8 @@ type planner struct {
 	masks   map[*datamodel.Member]mask
 
 	names []string // all members the query names
+
+	touched *[]*datamodel.Cube // whose rows the SQL reads, each once; shared with the planners of sub-queries
 
 	scripts map[*datamodel.Template]script // what they made
 	depth   int                            // of SQL in SQL

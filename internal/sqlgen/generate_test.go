@@ -151,7 +151,11 @@ func show(t *testing.T, p sqlgen.Plan) string {
 	for _, c := range p.Columns {
 		fmt.Fprintf(&b, "-- %s %s %s\n", c.Alias, c.Type, strings.Join(c.Keys, " "))
 	}
-	fmt.Fprintf(&b, "-- source %s, order %v, fresh for %s\n", p.DataSource, p.Order, p.FreshFor)
+	fmt.Fprintf(&b, "-- source %s, order %v, fresh for %s", p.DataSource, p.Order, p.FreshFor)
+	if !p.FreshSince.IsZero() {
+		fmt.Fprintf(&b, ", since %s", p.FreshSince.UTC().Format(time.RFC3339))
+	}
+	b.WriteString("\n")
 	return b.String()
 }
 

@@ -50,7 +50,12 @@ type Plan struct {
 	TimeDimensionField string            // and its member
 	AliasNameToMember  map[string]string // for /v1/sql
 	MemberNames        []string          // every member the query names, filters included
-	FreshFor           time.Duration     // how long the result may be reused (refresh_key of the cubes involved)
+
+	// What the refresh keys of all cubes whose rows are read say together: a result is fresh if it ran no longer than
+	// FreshFor ago, not before FreshSince, and while RefreshKeys had the values that they have.
+	FreshFor    time.Duration
+	FreshSince  time.Time
+	RefreshKeys []RefreshKey
 }
 
 // Statement is SQL text and its bound values.
@@ -95,7 +100,6 @@ type AnnotatedMember struct {
 func (p *planner) plan(body Fragment) Plan {
 	plan := Plan{
 		DataSource: p.dataSource, Dialect: p.d.Name(), AliasNameToMember: map[string]string{}, MemberNames: p.names,
-		FreshFor: p.freshFor(),
 	}
 	plain := p.finestWithout()
 	for _, c := range p.columns {
@@ -192,21 +196,6 @@ func (p *planner) defaultOrder() []query.Order {
 		return []query.Order{{ID: grouping[0].FullName()}}
 	}
 	return nil
-}
-
-// freshFor returns how long the result may be reused: what the most impatient of the cubes says.
-func (p *planner) freshFor() time.Duration {
-	var shortest time.Duration
-	for _, name := range p.tree.cubes() {
-		every := p.model.Cube(name).RefreshKey.Every
-		if every == 0 {
-			every = p.d.FreshFor()
-		}
-		if shortest == 0 || every < shortest {
-			shortest = every
-		}
-	}
-	return shortest
 }
 
 func (p *planner) annotation() Annotation {

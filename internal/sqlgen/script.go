@@ -51,7 +51,7 @@ func (p *planner) check(t *datamodel.Template) error {
 	t.Walk(func(n datamodel.Node) {
 		switch n := n.(type) {
 		case datamodel.CubeSQL:
-			if c := p.model.Cube(n.Cube); c == nil || c.View {
+			if n.Cube != "CUBE" && p.model.Rows(nil, n.Cube) == nil {
 				err = errors.New("there is no cube " + n.Cube)
 			}
 		case datamodel.FilterParam:

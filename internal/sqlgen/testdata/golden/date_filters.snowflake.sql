@@ -4,4 +4,4 @@ WHERE ("orders".created_at >= ?::timestamp_tz AND "orders".created_at <= ?::time
 LIMIT 10000
 -- ["2026-01-01T05:00:00.000Z","2026-02-01T04:59:59.999Z","2026-10-01T04:00:00.000Z","2026-11-01T03:59:59.999Z","2026-01-05T05:00:00.000Z","2026-01-06T04:59:59.999Z","2026-01-05T05:00:00.000Z","2026-01-06T04:59:59.999Z","2026-01-06T04:59:59.999Z","2026-11-21T05:00:00.000Z"]
 -- orders__count number orders.count
--- source default, order [], fresh for 1m0s
+-- source default, order [], fresh for 6h0m0s, since 2026-11-21T22:15:00Z

@@ -7,4 +7,4 @@ WHERE ("recent".created_at >= ?::timestamptz AND "recent".created_at <= ?::times
 LIMIT 10000
 -- ["2026-01-01T00:00:00.000Z","2026-01-02T23:59:59.999Z","a","b","eu","us","2026-01-01T00:00:00.000Z","2026-01-02T23:59:59.999Z","a","b",5]
 -- recent__count number recent.count
--- source default, order [], fresh for 10s
+-- source default, order [], fresh for 10s, since 2026-11-21T22:15:00Z

@@ -7,4 +7,4 @@ WHERE (("recent".status = ?) OR ("recent".id = ?))
 LIMIT 10000
 -- ["eu","us","a",3]
 -- recent__count number recent.count
--- source default, order [], fresh for 2m0s
+-- source default, order [], fresh for 2m0s, since 2026-11-21T22:15:00Z

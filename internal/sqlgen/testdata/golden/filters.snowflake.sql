@@ -5,4 +5,4 @@ WHERE (("orders".status ILIKE '%' || ? || '%' ESCAPE '\\' OR "orders".status ILI
 LIMIT 10000
 -- [7,"a\\%\\_b\\\\c","x",21,true,"q","q","r","s","s","e","e","a","b","a","a","a","a","b","a",20.5,3000000000]
 -- orders__count number orders.count
--- source default, order [], fresh for 1m0s
+-- source default, order [], fresh for 2m0s, since 2026-11-21T22:15:00Z

@@ -10,4 +10,4 @@ LIMIT 10000
 -- orders__created_at_month time orders.created_at.month orders.created_at
 -- orders__count number orders.count
 -- orders__total number orders.total
--- source default, order [{orders.created_at.month false}], fresh for 10s
+-- source default, order [{orders.created_at.month false}], fresh for 10s, since 2026-11-21T22:15:00Z

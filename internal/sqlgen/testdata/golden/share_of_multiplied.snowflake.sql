@@ -15,4 +15,4 @@ LIMIT 10000
 -- items__sku string line_items.sku
 -- orders__done_share number orders.done_share
 -- orders__spread number orders.spread
--- source default, order [{orders.done_share true}], fresh for 1m0s
+-- source default, order [{orders.done_share true}], fresh for 2m0s, since 2026-11-21T22:15:00Z
