@@ -37,7 +37,7 @@ const (
 
 // Zones are the time zones that the server knows. Its tables are filled from Go's, because the zones of the whole world
 // would take longer than most tests.
-var Zones = []string{"America/Los_Angeles", "America/New_York", "Asia/Kolkata", "Asia/Tokyo", "Australia/Lord_Howe", "Europe/Berlin", "Europe/London"}
+var Zones = []string{"America/Los_Angeles", "America/New_York", "Asia/Kathmandu", "Asia/Kolkata", "Asia/Tokyo", "Australia/Lord_Howe", "Europe/Berlin", "Europe/London"}
 
 var (
 	running   atomic.Bool // inside Run
