@@ -280,8 +280,11 @@ func badCertificate(err error) bool {
 	return unknown || host || invalid
 }
 
-// Explain returns the server's own sentence.
+// Explain returns the server's own sentence, or what it lacks.
 func (w *Warehouse) Explain(err error) string {
+	if e, ok := errors.AsType[*zoneError](err); ok {
+		return e.Error()
+	}
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		return e.Message
 	}

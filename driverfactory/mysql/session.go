@@ -99,12 +99,11 @@ func one(ctx context.Context, c conn, statement string) (string, error) {
 		return "", err
 	}
 	value := make([]driver.Value, 1)
-	err = rows.Next(value)
-	text := fmt.Sprintf("%s", value[0])
-	if n, ok := value[0].(int64); ok {
-		text = strconv.FormatInt(n, 10)
+	err = errors.Join(rows.Next(value), rows.Close())
+	if text, ok := value[0].([]byte); ok {
+		return string(text), err
 	}
-	return text, errors.Join(err, rows.Close())
+	return fmt.Sprint(value[0]), err
 }
 
 // zoneError is a time zone that the server does not know.

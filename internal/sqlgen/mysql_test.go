@@ -79,6 +79,38 @@ func TestRowsAreTheRightOnesInMariaDB(t *testing.T) {
 	testRows(t, db, sqlgen.MySQL{}, sortedShort)
 }
 
+// Where NULL stands in an order is the database's choice, as it is Cube's.
+func TestNullComesFirstInMariaDB(t *testing.T) {
+	db, _ := openMariaDB(t, inMariaDB+seed)
+	plan, err := sqlgen.Generate(loadShop(t), context(t, tenant7), decode(t, `{"dimensions":["orders.status"],"order":[["orders.status","asc"]],"limit":2}`), options(sqlgen.MySQL{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := rows(t, db, plan.SQL, plan.Args), []string{"-", "done"}; !slices.Equal(got, want) {
+		t.Errorf("rows = %q, want %q", got, want)
+	}
+}
+
+func TestLiteralsAndNamesMeanThemselvesInMariaDB(t *testing.T) {
+	db, _ := openMariaDB(t, "")
+	for _, s := range []string{`it's`, `a\`, `\'`, `''`, `"`, "`", "a`b", `%_`, "a\nb", `\n`, "ünï", `--`, `/*`, `?`, `' OR 1 = 1 -- `} {
+		var text string
+		found, err := db.Query("SELECT " + sqlgen.MySQL{}.Literal(s) + " AS " + sqlgen.MySQL{}.Quote(s))
+		if err != nil {
+			t.Errorf("%q: %v", s, err)
+			continue
+		}
+		names, err := found.Columns()
+		if err != nil || !found.Next() {
+			t.Fatalf("%q: %v, %v", s, err, found.Err())
+		}
+		if err := found.Scan(&text); err != nil || text != s || names[0] != s {
+			t.Errorf("%q came back as %q in a column %q, %v", s, text, names[0], err)
+		}
+		found.Close()
+	}
+}
+
 func TestSumsAreRightWhateverTheJoinsRepeatInMariaDB(t *testing.T) {
 	db, filled := openMariaDB(t, inMariaDB)
 	testSums(t, db, filled, sqlgen.MySQL{})
