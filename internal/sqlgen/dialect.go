@@ -47,6 +47,10 @@ type Dialect interface {
 	// backslashes before %, _ and backslash; before and after say where any text may stand.
 	Like(column, value Fragment, before, after, not bool) Fragment
 
+	// Exactly returns what must hold beside column being one of bound values, where the database alone takes more for equal
+	// than is. It is empty where that is enough.
+	Exactly(column Fragment, values []any) Fragment
+
 	// Text returns expr cast to text.
 	Text(expr Fragment) Fragment
 

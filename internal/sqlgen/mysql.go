@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -80,6 +82,21 @@ func (MySQL) Timestamp(moment Fragment) Fragment { return Format("CAST({} AS DAT
 // Like compares in lower case; LIKE's default escape character is the backslash.
 func (MySQL) Like(column, value Fragment, before, after, not bool) Fragment {
 	return lowerLike(column, value, before, after, not)
+}
+
+var mysqlNumber = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
+
+// Exactly compares as text, too, unless all values are numbers: beside a column of numbers a text is the number it begins
+// with, and 0 when it begins with none.
+func (d MySQL) Exactly(column Fragment, values []any) Fragment {
+	isText := func(v any) bool {
+		s, ok := v.(string)
+		return ok && !mysqlNumber.MatchString(s)
+	}
+	if !slices.ContainsFunc(values, isText) {
+		return Fragment{}
+	}
+	return Format("{} IN ({})", d.Text(column), placeholders(values))
 }
 
 // Text returns a cast to CHAR.

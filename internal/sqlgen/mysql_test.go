@@ -79,6 +79,38 @@ func TestRowsAreTheRightOnesInMariaDB(t *testing.T) {
 	testRows(t, db, sqlgen.MySQL{}, sortedShort)
 }
 
+// A text beside a column of numbers is the number that it begins with, for MariaDB; a claim is not.
+func TestAClaimIsNoOtherTenantInMariaDB(t *testing.T) {
+	db, _ := openMariaDB(t, inMariaDB+seed+"INSERT INTO users VALUES (10, 0, 'IT', 60, true, 1)")
+	m, err := datamodel.Load(fstest.MapFS{"shop.yml": {Data: []byte(`
+cubes:
+  - name: users
+    sql: SELECT * FROM users WHERE {SECURITY_CONTEXT.tenant.filter('tenant_id')} AND {SECURITY_CONTEXT.country.filter('country')}
+    measures: [{name: count, type: count}]
+`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tenant, want := range map[string]string{
+		`7`: "2", `"7"`: "2", `8`: "0", `[7, 8]`: "2", `["7", "none"]`: "2", `"7 and more"`: "0", `"none"`: "0", `"' OR 1 = 1"`: "0", `["none", "8x"]`: "0", `true`: "0", `0`: "0",
+	} {
+		plan, err := sqlgen.Generate(m, context(t, `{"tenant": `+tenant+`, "country": "DE"}`), decode(t, `{"measures":["users.count"]}`), options(sqlgen.MySQL{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := rows(t, db, plan.SQL, plan.Args); !slices.Equal(got, []string{want}) {
+			t.Errorf("tenant %s sees %q, want %s\n%s", tenant, got, want, plan.SQL)
+		}
+	}
+	plan, err := sqlgen.Generate(m, context(t, `{"tenant": ["none", "x"], "country": "IT"}`), decode(t, `{"measures":["users.count"]}`), options(sqlgen.MySQL{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := rows(t, db, plan.SQL, plan.Args); !slices.Equal(got, []string{"0"}) {
+		t.Errorf("a tenant that is no number sees %q, want 0: not those of tenant 0\n%s", got, plan.SQL)
+	}
+}
+
 // Where NULL stands in an order is the database's choice, as it is Cube's.
 func TestNullComesFirstInMariaDB(t *testing.T) {
 	db, _ := openMariaDB(t, inMariaDB+seed)

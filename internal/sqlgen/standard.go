@@ -11,6 +11,9 @@ type standard struct{}
 // Moment binds a time as it is.
 func (standard) Moment(utc string) Fragment { return bind(utc) }
 
+// Exactly returns nothing: a text beside a number is an error.
+func (standard) Exactly(Fragment, []any) Fragment { return Fragment{} }
+
 // Concat returns parts with || between them.
 func (standard) Concat(parts ...Fragment) Fragment { return join(parts, " || ") }
 
