@@ -156,7 +156,11 @@ func (w *Warehouse) Connector(src driverfactory.Source, login driverfactory.Logi
 	if err != nil {
 		return nil, err
 	}
-	return &connector{Connector: inner, timeout: src.Limits.QueryTimeout}, nil
+	timeout := src.Limits.QueryTimeout
+	if timeout <= 0 {
+		timeout = 10 * time.Minute
+	}
+	return &connector{Connector: inner, timeout: timeout}, nil
 }
 
 // tls returns how connections are encrypted; nil is not at all.

@@ -14,7 +14,7 @@ import (
 // connector makes sessions that are alike, and remembers which time zones their server knows.
 type connector struct {
 	driver.Connector
-	timeout time.Duration // of a statement, at the server; zero is ours alone
+	timeout time.Duration // of a statement, at the server
 	zones   sync.Map      // names that the server knows; as many as there are zones
 }
 
@@ -71,10 +71,9 @@ const anyZone = "Europe/London"
 // begin makes the session what every session is. The comments are read by one of the servers each: both end a statement
 // that nobody can cancel any more, and name the setting differently.
 func (s *session) begin(ctx context.Context) error {
-	settings := "SET time_zone = '+00:00', sql_mode = 'ONLY_FULL_GROUP_BY'"
-	if t := s.connector.timeout; t > 0 {
-		settings += fmt.Sprintf(" /*M! , max_statement_time = %d */ /*!80000 , max_execution_time = %d */", int64(max(t, time.Second)/time.Second), t.Milliseconds())
-	}
+	limit := max(s.connector.timeout, time.Second)
+	settings := fmt.Sprintf("SET time_zone = '+00:00', sql_mode = 'ONLY_FULL_GROUP_BY' /*M! , max_statement_time = %d */ /*!80000 , max_execution_time = %d */",
+		limit/time.Second, limit.Milliseconds())
 	for _, statement := range []string{settings, "SET SESSION TRANSACTION READ ONLY"} {
 		if _, err := s.conn.ExecContext(ctx, statement, nil); err != nil {
 			return err
