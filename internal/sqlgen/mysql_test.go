@@ -197,6 +197,9 @@ func copied(t *testing.T, db *sql.DB) string {
 		}
 		names[c["t"]] = append(names[c["t"]], c["c"])
 		declared[c["t"]] = append(declared[c["t"]], c["c"]+" "+kind)
+		if strings.HasSuffix(c["c"], "id") && kind == "INT" || c["c"] == "sku" { // what is joined
+			declared[c["t"]] = append(declared[c["t"]], "KEY ("+c["c"]+")")
+		}
 	}
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(names)) {
