@@ -35,7 +35,7 @@ var cubeSource = []string{
 
 // cubeTypes are the values of CUBEJS_DB_TYPE, and which type of data source each is here.
 var cubeTypes = map[string]string{
-	"databricks-jdbc": "databricks", "snowflake": "snowflake", "postgres": "postgres", "duckdb": "duckdb",
+	"databricks-jdbc": "databricks", "snowflake": "snowflake", "postgres": "postgres", "mysql": "mysql", "duckdb": "duckdb",
 }
 
 // sourcePrefix returns the prefix of the variables of the named data source.
@@ -222,12 +222,15 @@ func (l *loader) cubeSource(name string) {
 		if t := get("SNOWFLAKE_OAUTH_TOKEN"); t != "" {
 			src.ServiceAccount.Token, src.ServiceAccount.Kind = secret.New(t), "oauth"
 		}
-	case "postgres":
+	case "postgres", "mysql":
 		option("host", "HOST")
 		option("port", "PORT")
 		option("database", "NAME")
-		if v := get("SSL"); v == "true" {
+		switch v := get("SSL"); {
+		case v == "true":
 			src.Options["sslmode"] = "require"
+		case v == "false" && kind == "mysql": // whose connections are encrypted unless somebody says so
+			src.Options["sslmode"] = "disable"
 		}
 		src.ServiceAccount.User, src.ServiceAccount.Password = get("USER"), secret.New(get("PASS"))
 	case "duckdb":

@@ -153,7 +153,7 @@ func TestEveryMistakeHasItsPlace(t *testing.T) {
 		{"a bad variable", "", []string{"BEHALF_SERVER_GRACE=x"}, []string{`BEHALF_SERVER_GRACE: "x" is not a duration`}},
 		{"sources in file and environment", "data_sources: [{name: default, type: duckdb}]", []string{"CUBEJS_DB_TYPE=postgres", "CUBEJS_DB_HOST=x"}, []string{
 			`CUBEJS_DB_HOST: `, `CUBEJS_DB_TYPE: `}},
-		{"an unknown database", "", []string{"CUBEJS_DB_TYPE=databricks"}, []string{`CUBEJS_DB_TYPE: "databricks" is not supported; it is one of databricks-jdbc, duckdb, postgres, snowflake`}},
+		{"an unknown database", "", []string{"CUBEJS_DB_TYPE=databricks"}, []string{`CUBEJS_DB_TYPE: "databricks" is not supported; it is one of databricks-jdbc, duckdb, mysql, postgres, snowflake`}},
 		{"a JDBC URL without a path", "", []string{"CUBEJS_DB_TYPE=databricks-jdbc", "CUBEJS_DB_DATABRICKS_URL=jdbc:databricks://h:443/default;ssl=1"}, []string{`CUBEJS_DB_DATABRICKS_URL: the JDBC URL has no httpPath=`}},
 		{"a token in a JDBC URL", "", []string{"CUBEJS_DB_TYPE=databricks-jdbc", "CUBEJS_DB_DATABRICKS_URL=jdbc:databricks://h;httpPath=/x;PWD=canary"}, []string{`CUBEJS_DB_DATABRICKS_URL: a password in a URL ends up in logs`}},
 		{"a key in no KMS", "keys:\n  keyset: azure-kms://x\n", nil, []string{`behalf.yaml:2:11: keys.keyset: "azure-kms://x" is neither {file: PATH} nor a key in a KMS: aws-kms://arn:`}},
@@ -307,6 +307,22 @@ func TestCubeSourcesOfSeveralNames(t *testing.T) {
 	}
 	if sf.ServiceAccount != nil || sf.Fallback != "deny" {
 		t.Errorf("a source without a credential of its own falls back: %+v", sf)
+	}
+}
+
+func TestCubeSourceOfMySQL(t *testing.T) {
+	for ssl, want := range map[string]string{"": "", "CUBEJS_DB_SSL=true": "require", "CUBEJS_DB_SSL=false": "disable"} {
+		cfg, err := load(t, "", "CUBEJS_DB_TYPE=mysql", "CUBEJS_DB_HOST=db", "CUBEJS_DB_PORT=3307", "CUBEJS_DB_NAME=shop", "CUBEJS_DB_USER=u", "CUBEJS_DB_PASS=p", ssl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src := cfg.DataSources[0]
+		if o := src.Options; src.Type != "mysql" || o["host"] != "db" || o["port"] != "3307" || o["database"] != "shop" || o["sslmode"] != want {
+			t.Errorf("%q: %s with %v, want sslmode %q", ssl, src.Type, o, want)
+		}
+		if src.ServiceAccount.User != "u" || src.ServiceAccount.Password.Reveal() != "p" {
+			t.Errorf("service account = %+v", src.ServiceAccount)
+		}
 	}
 }
 

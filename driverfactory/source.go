@@ -17,7 +17,7 @@ type Source struct {
 	Domain         string            // id of the workspace that owns it
 	Name           string            // unique in the domain; "default" where a model names none
 	Rev            int64             // grows with every edit; pools and caches of other revisions are not used
-	Type           string            // which Warehouse: "databricks", "snowflake", "postgres", "duckdb"
+	Type           string            // which Warehouse: "databricks", "snowflake", "postgres", "mysql", "duckdb"
 	Options        map[string]string // the Warehouse's own settings, such as host and http_path; never a secret
 	OAuthApp       string            // slug of the OAuth app people connect; empty: Config.App decides
 	CredentialsKey string            // key below cubeCloud.userCredentials; default: Type without "-jdbc"

@@ -22,6 +22,7 @@ import (
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/driverfactory/databricks"
 	"github.com/behalf-project/behalf/driverfactory/duckdb"
+	"github.com/behalf-project/behalf/driverfactory/mysql"
 	"github.com/behalf-project/behalf/driverfactory/postgres"
 	"github.com/behalf-project/behalf/driverfactory/snowflake"
 	"github.com/behalf-project/behalf/internal/adminapi"
@@ -334,6 +335,7 @@ func warehouses() map[string]driverfactory.Warehouse {
 		"databricks": databricks.New(databricks.Config{}),
 		"snowflake":  snowflake.New(snowflake.Config{}),
 		"postgres":   postgres.New(),
+		"mysql":      mysql.New(),
 		"duckdb":     duckdb.New(),
 	}
 }

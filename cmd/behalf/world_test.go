@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/behalf-project/behalf/config"
+	"github.com/behalf-project/behalf/driverfactory/mysql/mariadbtest"
 	"github.com/behalf-project/behalf/driverfactory/snowflake"
 	"github.com/behalf-project/behalf/internal/jwtauth"
 	"github.com/behalf-project/behalf/internal/sandbox"
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 		main() // which exits
 	}
 	snowflake.Quiet() // as main does
-	code := postgrestest.Run(m)
+	code := mariadbtest.Run(func() int { return postgrestest.Run(m) })
 	if box := theSandbox.box; box != nil {
 		if err := box.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, "sandbox:", err)

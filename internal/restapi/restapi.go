@@ -74,6 +74,7 @@ var dialects = map[string]sqlgen.Dialect{
 	"databricks": sqlgen.Databricks{},
 	"snowflake":  sqlgen.Snowflake{},
 	"postgres":   sqlgen.Postgres{},
+	"mysql":      sqlgen.MySQL{},
 	"duckdb":     sqlgen.DuckDB{},
 }
 

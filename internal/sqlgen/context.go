@@ -139,10 +139,14 @@ func (s scope) context(c *datamodel.Cube, n datamodel.Context, params map[string
 	if err != nil {
 		return Fragment{}, err
 	}
+	equal := Format("{} = {}", column, placeholders(v.values))
 	if v.list {
-		return Format("{} IN ({})", column, placeholders(v.values)), nil
+		equal = Format("{} IN ({})", column, placeholders(v.values))
 	}
-	return Format("{} = {}", column, bind(v.values[0])), nil
+	if more := s.p.d.Exactly(column, v.values); !more.empty() {
+		equal = Format("({} AND {})", equal, more)
+	}
+	return equal, nil
 }
 
 // elements adds the elements of a list to params, by the names that a function in a script has for them.

@@ -7,13 +7,13 @@ import (
 )
 
 // Databricks is the dialect of Databricks SQL.
-type Databricks struct{}
+type Databricks struct{ standard }
 
 // Name returns "databricks".
 func (Databricks) Name() string { return "databricks" }
 
 // Quote returns name in back-ticks.
-func (Databricks) Quote(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
+func (Databricks) Quote(name string) string { return backQuote(name) }
 
 // Literal returns s in single quotes. A backslash escapes, and two quotes end one literal and begin the next.
 func (Databricks) Literal(s string) string {
@@ -56,6 +56,22 @@ func (Databricks) Timestamp(value Fragment) Fragment {
 
 // Like compares in lower case; LIKE's default escape character is the backslash.
 func (Databricks) Like(column, value Fragment, before, after, not bool) Fragment {
+	return lowerLike(column, value, before, after, not)
+}
+
+// Text returns a cast to STRING.
+func (Databricks) Text(expr Fragment) Fragment { return Format("CAST({} AS STRING)", expr) }
+
+// ApproxCountDistinct returns approx_count_distinct.
+func (Databricks) ApproxCountDistinct(expr Fragment) Fragment {
+	return Format("approx_count_distinct({})", expr)
+}
+
+// FreshFor returns 2 min.
+func (Databricks) FreshFor() time.Duration { return 2 * time.Minute }
+
+// lowerLike returns LOWER(column) [NOT] LIKE the concatenated pattern, for the dialects without ILIKE.
+func lowerLike(column, value Fragment, before, after, not bool) Fragment {
 	op := " LIKE "
 	if not {
 		op = " NOT LIKE "
@@ -70,16 +86,7 @@ func (Databricks) Like(column, value Fragment, before, after, not bool) Fragment
 	return Format("LOWER({})"+op+"CONCAT({})", column, join(parts, ", "))
 }
 
-// Text returns a cast to STRING.
-func (Databricks) Text(expr Fragment) Fragment { return Format("CAST({} AS STRING)", expr) }
-
-// ApproxCountDistinct returns approx_count_distinct.
-func (Databricks) ApproxCountDistinct(expr Fragment) Fragment {
-	return Format("approx_count_distinct({})", expr)
-}
-
-// FreshFor returns 2 min.
-func (Databricks) FreshFor() time.Duration { return 2 * time.Minute }
+func backQuote(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 // bindNumber binds s as int64 when it is one, else as float64.
 func bindNumber(s string) Fragment {

@@ -37,15 +37,33 @@ type Dialect interface {
 	// Seconds returns how long it is from one wall time to another, whole seconds at least.
 	Seconds(from, to Fragment) Fragment
 
-	// Timestamp returns a bound point in time, given as 2006-01-02T15:04:05.000Z, fit for comparing with a column.
-	Timestamp(value Fragment) Fragment
+	// Moment binds a point in time, given as 2006-01-02T15:04:05.000Z, as a text that SQL of a model may take for one.
+	Moment(utc string) Fragment
+
+	// Timestamp returns a moment fit for comparing with a column.
+	Timestamp(moment Fragment) Fragment
 
 	// Like returns the condition that column matches the pattern, without regard to case. The value is bound with
 	// backslashes before %, _ and backslash; before and after say where any text may stand.
 	Like(column, value Fragment, before, after, not bool) Fragment
 
+	// Exactly returns what must hold beside column being one of bound values, where the database alone takes more for equal
+	// than is. It is empty where that is enough.
+	Exactly(column Fragment, values []any) Fragment
+
 	// Text returns expr cast to text.
 	Text(expr Fragment) Fragment
+
+	// Concat returns the texts of parts as one, and NULL where one of them is.
+	Concat(parts ...Fragment) Fragment
+
+	// Rows returns a table for FROM, of constant texts without quotes and backslashes, at most 255 bytes each. The names of
+	// the table and of its columns are quoted already.
+	Rows(name string, columns []string, rows [][]string) Fragment
+
+	// Page returns what follows ORDER BY to skip offset rows and then return limit; nil is no limit. It begins with a new
+	// line, or is empty.
+	Page(limit *int, offset int) string
 
 	// ApproxCountDistinct returns the approximate number of distinct values.
 	ApproxCountDistinct(expr Fragment) Fragment

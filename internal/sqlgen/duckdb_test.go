@@ -4,6 +4,7 @@ package sqlgen_test
 
 import (
 	"database/sql"
+	"slices"
 	"testing"
 
 	_ "github.com/duckdb/duckdb-go/v2"
@@ -27,7 +28,10 @@ func openDuckDB(t *testing.T, fill string) *sql.DB {
 }
 
 func TestCustomGranularitiesInDuckDB(t *testing.T) {
-	testBuckets(t, openDuckDB(t, ""), sqlgen.DuckDB{})
+	db := openDuckDB(t, "")
+	testBuckets(t, fiscalModel(t, ""), db, db, sqlgen.DuckDB{})
 }
 
-func TestRollingWindowsInDuckDB(t *testing.T) { testWindows(t, openDuckDB(t, seed), sqlgen.DuckDB{}) }
+func TestRollingWindowsInDuckDB(t *testing.T) {
+	testWindows(t, windowedModel(t, ""), openDuckDB(t, seed), sqlgen.DuckDB{}, slices.Clone)
+}

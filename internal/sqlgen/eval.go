@@ -219,7 +219,7 @@ func (s scope) dimensionOf(m *datamodel.Member) (Fragment, error) {
 			return lat, err
 		}
 		long, err := s.sql(c, m.Longitude)
-		return Format("{} || ',' || {}", s.p.d.Text(lat), s.p.d.Text(long)), err
+		return s.p.d.Concat(s.p.d.Text(lat), text("','"), s.p.d.Text(long)), err
 	}
 	return s.sql(c, m.SQL)
 }
@@ -280,7 +280,13 @@ func (s scope) key(c *datamodel.Cube) (Fragment, bool, error) {
 		}
 		parts[i] = f
 	}
-	return join(parts, " || "), len(keys) > 0, nil
+	switch len(keys) {
+	case 0:
+		return Fragment{}, false, nil
+	case 1:
+		return parts[0], true, nil
+	}
+	return s.p.d.Concat(parts...), true, nil
 }
 
 // measure returns a measure: its aggregate, the row's share of it in an ungrouped query, or the column in which it

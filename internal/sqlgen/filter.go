@@ -206,7 +206,7 @@ func (s scope) compareDates(f Fragment, c condition) (Fragment, error) {
 	if err != nil {
 		return f, err
 	}
-	first, last := s.p.d.Timestamp(bind(from)), s.p.d.Timestamp(bind(to))
+	first, last := s.p.d.Timestamp(s.p.d.Moment(from)), s.p.d.Timestamp(s.p.d.Moment(to))
 	switch c.operator {
 	case query.InDateRange, query.OnTheDate:
 		return s.between(f, from, to), nil
@@ -225,7 +225,7 @@ func (s scope) compareDates(f Fragment, c condition) (Fragment, error) {
 }
 
 func (s scope) between(f Fragment, from, to string) Fragment {
-	return Format("{} >= {} AND {} <= {}", f, s.p.d.Timestamp(bind(from)), f, s.p.d.Timestamp(bind(to)))
+	return Format("{} >= {} AND {} <= {}", f, s.p.d.Timestamp(s.p.d.Moment(from)), f, s.p.d.Timestamp(s.p.d.Moment(to)))
 }
 
 func (s scope) bindAll(m member, values []query.Value) (Fragment, error) {
@@ -359,18 +359,18 @@ func (s scope) arguments(cond condition) ([]Fragment, error) {
 	switch op := cond.operator; {
 	case cond.dates != nil:
 		from, to, err = cond.dates.Bounds(s.p.loc)
-		return []Fragment{bind(from), bind(to)}, err
+		return []Fragment{s.p.d.Moment(from), s.p.d.Moment(to)}, err
 	case op.Dates():
 		if from, to, err = query.FilterBounds(op, cond.values, s.p.loc, s.p.o.Now); err != nil {
 			return nil, err
 		}
 		switch op {
 		case query.BeforeDate, query.AfterOrOnDate:
-			return []Fragment{bind(from)}, nil
+			return []Fragment{s.p.d.Moment(from)}, nil
 		case query.BeforeOrOnDate, query.AfterDate:
-			return []Fragment{bind(to)}, nil
+			return []Fragment{s.p.d.Moment(to)}, nil
 		}
-		return []Fragment{bind(from), bind(to)}, nil
+		return []Fragment{s.p.d.Moment(from), s.p.d.Moment(to)}, nil
 	case op.Valueless():
 		return nil, nil
 	}

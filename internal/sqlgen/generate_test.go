@@ -58,7 +58,7 @@ func options(d sqlgen.Dialect) sqlgen.Options {
 	return sqlgen.Options{Now: now, Dialect: func(string) (sqlgen.Dialect, error) { return d, nil }}
 }
 
-var dialects = []sqlgen.Dialect{sqlgen.Postgres{}, sqlgen.DuckDB{}, sqlgen.Databricks{}, sqlgen.Snowflake{}}
+var dialects = []sqlgen.Dialect{sqlgen.Postgres{}, sqlgen.DuckDB{}, sqlgen.Databricks{}, sqlgen.Snowflake{}, sqlgen.MySQL{}}
 
 const tenant7 = `{"tenant_id": 7, "regions": ["eu", "us"]}`
 

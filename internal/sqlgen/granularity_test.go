@@ -93,15 +93,14 @@ var buckets = []struct{ at, zone, granularity, want string }{
 	{"2024-12-31 23:30:00", "Asia/Tokyo", "quarter", "2025-01-01 00:00"},
 }
 
-// testBuckets runs every one of buckets in a database.
-func testBuckets(t *testing.T, db *sql.DB, d sqlgen.Dialect) {
-	m := fiscalModel(t, "")
+// testBuckets runs every one of buckets in a database, whose rows filled writes.
+func testBuckets(t *testing.T, m *datamodel.Model, db, filled *sql.DB, d sqlgen.Dialect) {
 	for i, tt := range buckets {
 		for _, query := range []string{
 			`{"timeDimensions":[{"dimension":"orders.created_at","granularity":"%s"}],"filters":[{"member":"orders.id","operator":"equals","values":["%d"]}],"timezone":"%s"}`,
 			`{"dimensions":["sales.created_at.%s"],"filters":[{"member":"sales.id","operator":"equals","values":["%d"]}],"timezone":"%s"}`,
 		} {
-			if _, err := db.Exec(fmt.Sprintf("DELETE FROM orders; INSERT INTO orders (id, created_at) VALUES (%d, '%s')", i, tt.at)); err != nil {
+			if _, err := filled.Exec(fmt.Sprintf("DELETE FROM orders; INSERT INTO orders (id, created_at) VALUES (%d, '%s')", i, tt.at)); err != nil {
 				t.Fatal(err)
 			}
 			plan, err := sqlgen.Generate(m, context(t, `{}`), decode(t, fmt.Sprintf(query, tt.granularity, i, tt.zone)), options(d))
@@ -118,7 +117,7 @@ func testBuckets(t *testing.T, db *sql.DB, d sqlgen.Dialect) {
 
 func TestCustomGranularities(t *testing.T) {
 	db := openShop(t, "")
-	testBuckets(t, db, sqlgen.Postgres{})
+	testBuckets(t, fiscalModel(t, ""), db, db, sqlgen.Postgres{})
 
 	if _, err := db.Exec("DELETE FROM orders; " + seed); err != nil {
 		t.Fatal(err)

@@ -125,12 +125,7 @@ func (p *planner) plan(body Fragment) Plan {
 	if len(positions) > 0 {
 		body.addText("\nORDER BY " + strings.Join(positions, ", "))
 	}
-	if p.q.Limit != nil {
-		body.addText("\nLIMIT " + strconv.Itoa(*p.q.Limit))
-	}
-	if p.q.Offset > 0 {
-		body.addText(" OFFSET " + strconv.Itoa(p.q.Offset))
-	}
+	body.addText(p.d.Page(p.q.Limit, p.q.Offset))
 	s := body.statement(p.d)
 	plan.SQL, plan.Args = s.SQL, s.Args
 	plan.Annotation = p.annotation()

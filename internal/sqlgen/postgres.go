@@ -8,7 +8,7 @@ import (
 )
 
 // Postgres is the dialect of PostgreSQL.
-type Postgres struct{}
+type Postgres struct{ standard }
 
 // Name returns "postgres".
 func (Postgres) Name() string { return "postgres" }

@@ -13,11 +13,14 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/behalf-project/behalf/driverfactory/mysql/mariadbtest"
 	"github.com/behalf-project/behalf/internal/sqlgen"
 	"github.com/behalf-project/behalf/internal/sqlstore/postgrestest"
 )
 
-func TestMain(m *testing.M) { os.Exit(postgrestest.Run(m)) }
+func TestMain(m *testing.M) {
+	os.Exit(mariadbtest.Run(func() int { return postgrestest.Run(m) }))
+}
 
 const schema = `
 CREATE TABLE users (id int PRIMARY KEY, tenant_id int, country text, age int, vip boolean, credit numeric);
@@ -90,6 +93,8 @@ func cell(v any) string {
 		return "-"
 	case time.Time:
 		return v.Format("2006-01-02T15:04:05.000")
+	case []byte: // a decimal of MariaDB
+		return cell(string(v))
 	case string:
 		if strings.Contains(v, ".") {
 			return strings.TrimRight(strings.TrimRight(v, "0"), ".")
@@ -100,102 +105,109 @@ func cell(v any) string {
 }
 
 // The expected rows are worked out by hand from seed. Where the query has no order they are sorted.
-func TestRowsAreTheRightOnes(t *testing.T) {
-	db, m := openShop(t, seed), loadShop(t)
-	for _, tt := range []struct {
-		name, context, query string
-		want                 []string
-	}{
-		{"a group of NULL is a group, and rows of other tenants lose what joins them", tenant7,
-			`{"measures":["orders.count","orders.total"],"dimensions":["users.country"],"order":[["users.country","asc"]]}`,
-			[]string{"DE 3 70", "- 3 560"}},
-		{"a sum is not repeated by the line items of its order", tenant7,
-			`{"measures":["orders.total"],"dimensions":["line_items.sku"],"order":[["line_items.sku","asc"]]}`,
-			[]string{"x 30", "y 170", "z 40", "- 560"}},
-		{"sums of both sides of a join, with a group of NULL", tenant7,
-			`{"measures":["orders.total","line_items.qty","orders.count"],"dimensions":["users.country"],"order":[["users.country","asc"]]}`,
-			[]string{"DE 70 31 3", "- 560 96 3"}},
-		{"sums of three cubes without a dimension", tenant7,
-			`{"measures":["users.credit","orders.total","line_items.revenue"]}`,
-			[]string{"157 630 1971"}},
-		{"an average of orders, not of line items", tenant7,
-			`{"measures":["orders.average","orders.lowest","orders.highest"],"dimensions":["products.label"],"order":[["products.label","asc"]]}`,
-			[]string{"toy 63.3333333333333333 10 160", "- 150 40 320"}},
-		{"a share of counts that joins repeat", tenant7,
-			`{"measures":["orders.done_share","orders.spread"],"dimensions":["line_items.sku"],"order":[["line_items.sku","asc"]]}`,
-			[]string{"x 0.5 10", "y 0.5 150", "z 1 0", "- 0.33333333333333333333 240"}},
-		{"a filter on a sum that joins repeat", tenant7,
-			`{"measures":["line_items.qty"],"dimensions":["users.country"],"filters":[{"member":"orders.total","operator":"gt","values":["70"]}]}`,
-			[]string{"- 96"}},
-		{"a filter on a measure that is not selected", tenant7,
-			`{"dimensions":["orders.status"],"filters":[{"member":"orders.total","operator":"lt","values":["200.5"]}],"order":[["orders.status","asc"]]}`,
-			[]string{"done", "-"}},
-		{"a key of two columns is counted as one", tenant7,
-			`{"measures":["line_items.count"],"dimensions":["orders.status"],"order":[["orders.status","asc"]]}`,
-			[]string{"done 4", "open 1", "- 2"}},
-		{"a day of 25 hours holds both of its second hours", tenant7,
-			`{"measures":["orders.count"],"timezone":"America/New_York","timeDimensions":[
+var rightRows = []struct {
+	name, context, query string
+	want                 []string
+}{
+	{"a group of NULL is a group, and rows of other tenants lose what joins them", tenant7,
+		`{"measures":["orders.count","orders.total"],"dimensions":["users.country"],"order":[["users.country","asc"]]}`,
+		[]string{"DE 3 70", "- 3 560"}},
+	{"a sum is not repeated by the line items of its order", tenant7,
+		`{"measures":["orders.total"],"dimensions":["line_items.sku"],"order":[["line_items.sku","asc"]]}`,
+		[]string{"x 30", "y 170", "z 40", "- 560"}},
+	{"sums of both sides of a join, with a group of NULL", tenant7,
+		`{"measures":["orders.total","line_items.qty","orders.count"],"dimensions":["users.country"],"order":[["users.country","asc"]]}`,
+		[]string{"DE 70 31 3", "- 560 96 3"}},
+	{"sums of three cubes without a dimension", tenant7,
+		`{"measures":["users.credit","orders.total","line_items.revenue"]}`,
+		[]string{"157 630 1971"}},
+	{"an average of orders, not of line items", tenant7,
+		`{"measures":["orders.average","orders.lowest","orders.highest"],"dimensions":["products.label"],"order":[["products.label","asc"]]}`,
+		[]string{"toy 63.3333333333333333 10 160", "- 150 40 320"}},
+	{"a share of counts that joins repeat", tenant7,
+		`{"measures":["orders.done_share","orders.spread"],"dimensions":["line_items.sku"],"order":[["line_items.sku","asc"]]}`,
+		[]string{"x 0.5 10", "y 0.5 150", "z 1 0", "- 0.33333333333333333333 240"}},
+	{"a filter on a sum that joins repeat", tenant7,
+		`{"measures":["line_items.qty"],"dimensions":["users.country"],"filters":[{"member":"orders.total","operator":"gt","values":["70"]}]}`,
+		[]string{"- 96"}},
+	{"a filter on a measure that is not selected", tenant7,
+		`{"dimensions":["orders.status"],"filters":[{"member":"orders.total","operator":"lt","values":["200.5"]}],"order":[["orders.status","asc"]]}`,
+		[]string{"done", "-"}},
+	{"a key of two columns is counted as one", tenant7,
+		`{"measures":["line_items.count"],"dimensions":["orders.status"],"order":[["orders.status","asc"]]}`,
+		[]string{"done 4", "open 1", "- 2"}},
+	{"a day of 25 hours holds both of its second hours", tenant7,
+		`{"measures":["orders.count"],"timezone":"America/New_York","timeDimensions":[
 				{"dimension":"orders.created_at","granularity":"hour","dateRange":["2024-11-03","2024-11-03"]}]}`,
-			[]string{"2024-11-03T01:00:00.000 2", "2024-11-03T23:00:00.000 1"}},
-		{"the day that New York lives", tenant7,
-			`{"measures":["orders.total"],"timezone":"America/New_York","timeDimensions":[
+		[]string{"2024-11-03T01:00:00.000 2", "2024-11-03T23:00:00.000 1"}},
+	{"the day that New York lives", tenant7,
+		`{"measures":["orders.total"],"timezone":"America/New_York","timeDimensions":[
 				{"dimension":"orders.created_at","granularity":"day","dateRange":["2024-11-02","2024-11-04"]}]}`,
-			[]string{"2024-11-02T00:00:00.000 10", "2024-11-03T00:00:00.000 140", "2024-11-04T00:00:00.000 160"}},
-		{"weeks begin on Monday", tenant7,
-			`{"measures":["orders.count"],"timeDimensions":[{"dimension":"orders.created_at","granularity":"week"}]}`,
-			[]string{"2024-10-28T00:00:00.000 3", "2024-11-04T00:00:00.000 2", "2024-12-30T00:00:00.000 1"}},
-		{"the year in which it was there", tenant7,
-			`{"measures":["orders.count"],"timezone":"Asia/Tokyo","timeDimensions":[{"dimension":"orders.created_at","granularity":"year"}]}`,
-			[]string{"2024-01-01T00:00:00.000 5", "2025-01-01T00:00:00.000 1"}},
-		{"times as a dimension are local, and so is what is made of them", tenant7,
-			`{"dimensions":["orders.created_at","orders.hour"],"timezone":"America/New_York","filters":[{"member":"orders.id","operator":"equals","values":["2"]}]}`,
-			[]string{"2024-11-03T01:30:00.000 1"}},
-		{"a case", tenant7,
-			`{"measures":["orders.count"],"dimensions":["orders.size"],"order":[["orders.size","asc"]]}`,
-			[]string{"big 2", `it's \ middling 4`}},
-		{"a view", tenant7,
-			`{"measures":["sales.total"],"dimensions":["sales.users_country"],"segments":["sales.done_only"],"order":[["sales.users_country","asc"]]}`,
-			[]string{"DE 50", "- 80"}},
-		{"no dimension and no row", tenant7,
-			`{"measures":["orders.count","orders.total"],"filters":[{"member":"orders.status","operator":"equals","values":["none"]}]}`,
-			[]string{"0 -"}},
-		{"limit and offset", tenant7,
-			`{"dimensions":["orders.id"],"order":[["orders.id","desc"]],"limit":2,"offset":1}`,
-			[]string{"5", "4"}},
-		{"limit zero", tenant7, `{"dimensions":["orders.status"],"limit":0}`, []string{}},
-		{"ungrouped rows", tenant7,
-			`{"measures":["orders.total","orders.done"],"dimensions":["orders.status"],"ungrouped":true,"order":[["orders.total","asc"]],"limit":2}`,
-			[]string{"done 10 1", "open 20 -"}},
-		{"a missing claim shows no row", `{}`,
-			`{"measures":["users.count"]}`, []string{"0"}},
-		{"an empty list shows no row", `{"tenant_id": []}`, `{"measures":["users.count"]}`, []string{"0"}},
-		{"several values of a claim", `{"tenant_id": [7, 8]}`, `{"measures":["users.count"]}`, []string{"4"}},
-		{"a pattern in a value is text", tenant7,
-			`{"measures":["orders.count"],"filters":[{"member":"orders.status","operator":"contains","values":["%"]}]}`, []string{"0"}},
-		{"letters match whatever their case", tenant7,
-			`{"measures":["orders.count"],"filters":[{"member":"orders.status","operator":"startsWith","values":["DO"]}]}`, []string{"3"}},
-		{"not equal keeps NULL", tenant7,
-			`{"measures":["orders.count"],"filters":[{"member":"orders.status","operator":"notEquals","values":["done"]}]}`, []string{"3"}},
-		{"filters pushed into a cube's sql", tenant7,
-			`{"measures":["recent.count"],"timeDimensions":[{"dimension":"recent.created_at","dateRange":["2024-11-01","2024-11-30"]}],
+		[]string{"2024-11-02T00:00:00.000 10", "2024-11-03T00:00:00.000 140", "2024-11-04T00:00:00.000 160"}},
+	{"weeks begin on Monday", tenant7,
+		`{"measures":["orders.count"],"timeDimensions":[{"dimension":"orders.created_at","granularity":"week"}]}`,
+		[]string{"2024-10-28T00:00:00.000 3", "2024-11-04T00:00:00.000 2", "2024-12-30T00:00:00.000 1"}},
+	{"the year in which it was there", tenant7,
+		`{"measures":["orders.count"],"timezone":"Asia/Tokyo","timeDimensions":[{"dimension":"orders.created_at","granularity":"year"}]}`,
+		[]string{"2024-01-01T00:00:00.000 5", "2025-01-01T00:00:00.000 1"}},
+	{"times as a dimension are local, and so is what is made of them", tenant7,
+		`{"dimensions":["orders.created_at","orders.hour"],"timezone":"America/New_York","filters":[{"member":"orders.id","operator":"equals","values":["2"]}]}`,
+		[]string{"2024-11-03T01:30:00.000 1"}},
+	{"a case", tenant7,
+		`{"measures":["orders.count"],"dimensions":["orders.size"],"order":[["orders.size","asc"]]}`,
+		[]string{"big 2", `it's \ middling 4`}},
+	{"a view", tenant7,
+		`{"measures":["sales.total"],"dimensions":["sales.users_country"],"segments":["sales.done_only"],"order":[["sales.users_country","asc"]]}`,
+		[]string{"DE 50", "- 80"}},
+	{"no dimension and no row", tenant7,
+		`{"measures":["orders.count","orders.total"],"filters":[{"member":"orders.status","operator":"equals","values":["none"]}]}`,
+		[]string{"0 -"}},
+	{"limit and offset", tenant7,
+		`{"dimensions":["orders.id"],"order":[["orders.id","desc"]],"limit":2,"offset":1}`,
+		[]string{"5", "4"}},
+	{"limit zero", tenant7, `{"dimensions":["orders.status"],"limit":0}`, []string{}},
+	{"ungrouped rows", tenant7,
+		`{"measures":["orders.total","orders.done"],"dimensions":["orders.status"],"ungrouped":true,"order":[["orders.total","asc"]],"limit":2}`,
+		[]string{"done 10 1", "open 20 -"}},
+	{"a missing claim shows no row", `{}`,
+		`{"measures":["users.count"]}`, []string{"0"}},
+	{"an empty list shows no row", `{"tenant_id": []}`, `{"measures":["users.count"]}`, []string{"0"}},
+	{"several values of a claim", `{"tenant_id": [7, 8]}`, `{"measures":["users.count"]}`, []string{"4"}},
+	{"a pattern in a value is text", tenant7,
+		`{"measures":["orders.count"],"filters":[{"member":"orders.status","operator":"contains","values":["%"]}]}`, []string{"0"}},
+	{"letters match whatever their case", tenant7,
+		`{"measures":["orders.count"],"filters":[{"member":"orders.status","operator":"startsWith","values":["DO"]}]}`, []string{"3"}},
+	{"not equal keeps NULL", tenant7,
+		`{"measures":["orders.count"],"filters":[{"member":"orders.status","operator":"notEquals","values":["done"]}]}`, []string{"3"}},
+	{"filters pushed into a cube's sql", tenant7,
+		`{"measures":["recent.count"],"timeDimensions":[{"dimension":"recent.created_at","dateRange":["2024-11-01","2024-11-30"]}],
 				"filters":[{"or":[{"member":"recent.status","operator":"equals","values":["open"]},{"member":"recent.kind","operator":"equals","values":["a"]}]}]}`,
-			[]string{"4"}},
-		{"numbers larger than the column, and fractions", tenant7,
-			`{"measures":["orders.count"],"filters":[{"member":"orders.id","operator":"lt","values":["30000000000"]},{"member":"orders.id","operator":"gt","values":["1.5"]}]}`,
-			[]string{"5"}},
-		{"booleans", tenant7,
-			`{"measures":["users.count"],"filters":[{"member":"users.vip","operator":"equals","values":[true]}]}`, []string{"1"}},
-	} {
+		[]string{"4"}},
+	{"numbers larger than the column, and fractions", tenant7,
+		`{"measures":["orders.count"],"filters":[{"member":"orders.id","operator":"lt","values":["30000000000"]},{"member":"orders.id","operator":"gt","values":["1.5"]}]}`,
+		[]string{"5"}},
+	{"booleans", tenant7,
+		`{"measures":["users.count"],"filters":[{"member":"users.vip","operator":"equals","values":[true]}]}`, []string{"1"}},
+}
+
+func TestRowsAreTheRightOnes(t *testing.T) {
+	testRows(t, openShop(t, seed), sqlgen.Postgres{}, slices.Clone)
+}
+
+// testRows runs every one of rightRows in a database. alike makes alike what the database may show in another way.
+func testRows(t *testing.T, db *sql.DB, d sqlgen.Dialect, alike func([]string) []string) {
+	m := loadShop(t)
+	for _, tt := range rightRows {
 		t.Run(tt.name, func(t *testing.T) {
 			q := decode(t, tt.query)
-			o := options(sqlgen.Postgres{})
+			o := options(d)
 			o.ShowHidden = true
 			plan, err := sqlgen.Generate(m, context(t, tt.context), q, o)
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := rows(t, db, plan.SQL, plan.Args)
-			if !slices.Equal(got, tt.want) {
+			if !slices.Equal(alike(got), alike(tt.want)) {
 				t.Errorf("rows = %q, want %q\n%s\n%v", got, tt.want, plan.SQL, plan.Args)
 			}
 		})
@@ -216,20 +228,24 @@ func TestTotalCountsWhatLimitHides(t *testing.T) {
 	}
 }
 
-// TestSumsAreRightWhateverTheJoinsRepeat compares with sums over distinct keys, made in memory from random data.
 func TestSumsAreRightWhateverTheJoinsRepeat(t *testing.T) {
-	m := loadShop(t)
 	db := openShop(t, "")
+	testSums(t, db, db, sqlgen.Postgres{})
+}
+
+// testSums compares with sums over distinct keys, made in memory from random data, which filled writes.
+func testSums(t *testing.T, db, filled *sql.DB, d sqlgen.Dialect) {
+	m := loadShop(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	for round := range 25 {
 		data := randomShop(r)
-		if _, err := db.Exec("TRUNCATE users, orders, line_items, products;" + data.insert()); err != nil {
+		if _, err := filled.Exec("DELETE FROM users; DELETE FROM orders; DELETE FROM line_items;" + data.insert()); err != nil {
 			t.Fatal(err)
 		}
 		dims := [][]string{{}, {"users.country"}, {"line_items.sku"}, {"users.country", "line_items.sku"}, {"orders.status", "users.country"}}[round%5]
 		q := fmt.Sprintf(`{"measures":["orders.total","orders.count","line_items.qty","line_items.count","users.credit"],"dimensions":["%s"]}`, strings.Join(dims, `","`))
 		q = strings.Replace(q, `[""]`, `[]`, 1)
-		plan, err := sqlgen.Generate(m, context(t, tenant7), decode(t, q), options(sqlgen.Postgres{}))
+		plan, err := sqlgen.Generate(m, context(t, tenant7), decode(t, q), options(d))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +312,7 @@ func (d randomData) insert() string {
 		if o.user > 0 {
 			user = fmt.Sprint(o.user)
 		}
-		fmt.Fprintf(&b, "INSERT INTO orders VALUES (%d, %s, %s, %d, '2024-01-01');", i+1, user, quoted(o.status), 1<<i)
+		fmt.Fprintf(&b, "INSERT INTO orders VALUES (%d, %s, %s, %d, '2024-01-01', NULL, NULL);", i+1, user, quoted(o.status), 1<<i)
 	}
 	for i, item := range d.items {
 		fmt.Fprintf(&b, "INSERT INTO line_items VALUES (%d, %d, %s, %d);", item.order, i, quoted(item.sku), 1<<i)

@@ -6,7 +6,7 @@ import (
 )
 
 // Snowflake is the dialect of Snowflake.
-type Snowflake struct{}
+type Snowflake struct{ standard }
 
 // Name returns "snowflake".
 func (Snowflake) Name() string { return "snowflake" }

@@ -3,7 +3,6 @@ package sqlgen
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
@@ -248,7 +247,7 @@ func (p *planner) timeline(r *rolling) (out timeline, err error) {
 		names = append(names, p.d.Quote(name))
 		for i, b := range r.buckets {
 			v := value(b)
-			lines[i] = append(lines[i], "'"+v.Format(wallTime)+"'")
+			lines[i] = append(lines[i], v.Format(wallTime))
 			for len(atoms) > 0 && !v.Equal(v.Truncate(time.Duration(datamodel.Unit(atoms[0]).Seconds)*time.Second)) {
 				atoms = atoms[1:]
 			}
@@ -294,10 +293,6 @@ func (p *planner) timeline(r *rolling) (out timeline, err error) {
 			out.reach.to = end.to
 		}
 	}
-	rows := make([]string, len(lines))
-	for i, line := range lines {
-		rows[i] = "(" + strings.Join(line, ", ") + ")"
-	}
 	list := make([]Fragment, len(names))
 	for i, name := range names {
 		list[i] = Format("{} AS "+name, p.d.Wall(text(name)))
@@ -305,7 +300,7 @@ func (p *planner) timeline(r *rolling) (out timeline, err error) {
 	if len(atoms) > 0 {
 		out.atom = atoms[0]
 	}
-	out.sql = Format("SELECT {} FROM (VALUES "+strings.Join(rows, ", ")+") AS "+p.d.Quote("dates")+" ("+strings.Join(names, ", ")+")", join(list, ", "))
+	out.sql = Format("SELECT {} FROM {}", join(list, ", "), p.d.Rows(p.d.Quote("dates"), names, lines))
 	return out, nil
 }
 
