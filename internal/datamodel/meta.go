@@ -205,7 +205,7 @@ func (m *Model) standsFor(c *Cube, member *Member) string {
 	if !ok {
 		return ""
 	}
-	if to, problem := m.Lookup(c, ref.Path); problem == "" && to.Member != nil && to.Granularity == "" {
+	if to, problem := m.Lookup(c, ref.Path); problem == "" && to.Member != nil {
 		return to.Member.FullName()
 	}
 	return ""
@@ -235,10 +235,11 @@ func (model *Model) metaMeasure(m *Member, public bool, alias string, made *exte
 	if drill == nil {
 		drill = []string{}
 	}
+	cumulative := m.Window != nil && m.Source == nil // Cube tells it of the cube's measure alone
 	return MetaMeasure{
 		Name: m.FullName(), Title: m.Title, ShortTitle: m.ShortTitle, Description: m.Description, Format: m.ShownFormat(),
-		FormatDescription: m.FormatDescription(), Currency: m.ShownCurrency(), Type: m.ResultType(), AggType: agg, Cumulative: m.Window != nil,
-		CumulativeTotal: m.Window != nil, DrillMembers: drill,
+		FormatDescription: m.FormatDescription(), Currency: m.ShownCurrency(), Type: m.ResultType(), AggType: agg, Cumulative: cumulative,
+		CumulativeTotal: cumulative, DrillMembers: drill,
 		DrillMembersGrouped: model.GroupedDrillMembers(m), AliasMember: alias, Meta: m.Meta,
 		IsVisible: public, Public: public, extendedMember: made,
 	}

@@ -24,6 +24,9 @@ type scope struct {
 	// raw: values are themselves, where others see a mask.
 	raw bool
 
+	// optional: the table that is rendered is joined to others, so that a row which it lacks is one of NULLs.
+	optional bool
+
 	// once: each row of a measure's cube comes once, because the rows are those of distinct keys.
 	once bool
 }
@@ -136,10 +139,18 @@ func (s scope) ref(c *datamodel.Cube, n datamodel.Ref, alone bool) (Fragment, er
 	if err != nil {
 		return f, err
 	}
-	if !alone && compound(f) {
-		f = Format("({})", f)
+	if !alone {
+		f = operand(f)
 	}
 	return f, nil
+}
+
+// operand returns f as an operator beside it takes it whole: in parentheses where it has parts.
+func operand(f Fragment) Fragment {
+	if compound(f) {
+		return Format("({})", f)
+	}
+	return f
 }
 
 // compound reports whether f is an expression whose parts an operator beside it could bind to: Cube inserts such

@@ -327,9 +327,11 @@ func (s scope) after(f Fragment, root *datamodel.Cube) (Fragment, error) {
 // rest returns the joins of the scope's tree. Rows are joined by the values themselves, masked or not.
 func (s scope) rest() (Fragment, error) {
 	s.raw = true
+	joined := s
+	joined.optional = true
 	var f Fragment
 	for _, j := range s.tree.joins {
-		table, err := s.from(s.p.model.Cube(j.To))
+		table, err := joined.from(s.p.model.Cube(j.To))
 		if err != nil {
 			return f, err
 		}
