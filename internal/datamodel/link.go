@@ -39,6 +39,7 @@ func (l *loader) link() *Model {
 			l.policies(m, c, d)
 		}
 	}
+	l.rowRules(m)
 	l.checkTemplates(m)
 	for _, c := range m.cubes {
 		if !c.View {

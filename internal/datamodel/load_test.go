@@ -86,7 +86,7 @@ func TestLoadNamesEveryMistake(t *testing.T) {
 		{"a key that does not exist", "cubes:\n  - name: a\n    sql_tabel: t\n    sql_table: t\n",
 			`model.yml:3:5: a cube has no key "sql_tabel"; did you mean "sql_table"?`},
 		{"a root key that does not exist", "cube:\n  - name: a\n",
-			"model.yml:1:1: Unexpected YAML key: cube. Only cubes, views are allowed here"},
+			"model.yml:1:1: Unexpected YAML key: cube. Only cubes, views, view_groups, row_rules are allowed here"},
 		{"an access policy is never ignored", "cubes:\n  - name: a\n    sql_table: t\n    access_policy: []\n",
 			"model.yml:4:20: an access_policy without policies lets nobody in; leave it out to let everybody in"},
 		{"an access policy of a view is never ignored", "cubes: [{name: a, sql_table: t}]\nviews:\n  - name: v\n    access_policy: []\n    cubes: [{join_path: a}]\n",

@@ -62,7 +62,8 @@ type Cube struct {
 	PreAggregations []PreAggregation
 	Hierarchies     []Hierarchy
 	Folders         []Folder
-	Policies        []*Policy // none: everybody sees everything
+	Policies        []*Policy  // none: everybody sees everything
+	Rules           []*RowRule // of a cube: what every query demands of its rows
 
 	Position Position
 

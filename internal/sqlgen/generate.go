@@ -48,8 +48,8 @@ type planner struct {
 	subqueries []subquery
 	value      *datamodel.Member // of the sub-query that is planned; nil in the query itself
 
-	granted []condition // what access policies demand of rows: WHERE
-	nothing bool        // access policies let no row through
+	granted []condition // what access policies and row rules demand of rows: WHERE
+	nothing bool        // they let no row through
 	masks   map[*datamodel.Member]mask
 
 	names []string // all members the query names
@@ -116,8 +116,23 @@ func (p *planner) resolve() error {
 	return p.source()
 }
 
-// joinAll finds the joins. The members are given in the order in which Cube considers their cubes as roots.
+// joinAll finds the joins, and what the row rules of all joined cubes demand.
 func (p *planner) joinAll() error {
+	for {
+		if err := p.joinMembers(); err != nil {
+			return err
+		}
+		if more, err := p.rule(); err != nil || !more {
+			return err
+		}
+		if err := p.findSubqueries(); err != nil {
+			return err
+		}
+	}
+}
+
+// joinMembers finds the joins. The members are given in the order in which Cube considers their cubes as roots.
+func (p *planner) joinMembers() error {
 	var (
 		h   hints
 		all []member
