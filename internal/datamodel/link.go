@@ -37,6 +37,7 @@ func (l *loader) link() *Model {
 	for _, d := range l.order {
 		if c := m.byName[d.Name]; c != nil {
 			l.policies(m, c, d)
+			l.checkRollups(m, c, d)
 		}
 	}
 	l.rowRules(m)
