@@ -190,7 +190,7 @@ func (l *loader) cube(d *definition) *Cube {
 		out := h.Hierarchy
 		out.Public = h.public == nil || *h.public
 		for _, level := range h.levels {
-			name := strings.TrimPrefix(level.text, "CUBE.")
+			name := unqualified(level.text)
 			if m := c.Member(name); m == nil || m.Kind != Dimension {
 				l.fail(level.pos, "", "%s.%s: there is no dimension %q%s", c.Name, h.Name, level.text,
 					spelling.DidYouMean(name, slices.Sorted(maps.Keys(c.byName))))

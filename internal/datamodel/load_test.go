@@ -116,8 +116,8 @@ func TestLoadNamesEveryMistake(t *testing.T) {
 			"model.yml:6:16: a.m is defined more than once; first at line 5"},
 		{"a name that nothing has", cube("dimensions:\n      - {name: m, sql: \"{CUBE}.x + {statu}\", type: string}\n      - {name: status, sql: x, type: string}"),
 			`model.yml:5:37: "statu": statu is not defined; did you mean "status"?: {CUBE}.x + {statu}`},
-		{"another function of SQL_UTILS", cube("dimensions:\n      - {name: d, type: string, sql: \"{SQL_UTILS.urlEncode('x')}\"}"),
-			"model.yml:5:40: SQL_UTILS is used as {SQL_UTILS.convertTz('column')}: {SQL_UTILS.urlEncode('x')}"},
+		{"another function of SQL_UTILS", cube("dimensions:\n      - {name: d, type: string, sql: \"{SQL_UTILS.urlDecode('x')}\"}"),
+			"model.yml:5:40: SQL_UTILS is used as {SQL_UTILS.convertTz('column')} or {SQL_UTILS.urlEncode('column')}: {SQL_UTILS.urlDecode('x')}"},
 		{"granularities that cannot be", cube(`dimensions:
       - name: at
         type: time

@@ -287,7 +287,7 @@ func (l *loader) members(p *policy, n *node) members {
 			var list []word
 			l.words(&list)(n)
 			for _, w := range list {
-				w.text = strings.TrimPrefix(w.text, "CUBE.")
+				w.text = unqualified(w.text)
 				to[w.text] = true
 				p.names = append(p.names, w)
 			}
@@ -317,7 +317,7 @@ func (l *loader) policies(m *Model, c *Cube, d *definition) {
 	for _, raw := range d.policies {
 		p := raw.Policy
 		for _, w := range raw.names {
-			name := strings.TrimPrefix(w.text, "CUBE.")
+			name := unqualified(w.text)
 			if c.Member(name) == nil {
 				l.fail(w.pos, "", "access policy: %s has no member %q%s", c.Name, w.text, spelling.DidYouMean(name, slices.Sorted(maps.Keys(c.byName))))
 			}

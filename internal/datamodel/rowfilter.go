@@ -240,8 +240,8 @@ func (l *loader) resolveFilters(m *Model, c *Cube, filters []rowFilter, of strin
 			all = append(all, RowFilter{Group: l.resolveFilters(m, c, f.group, of), Or: f.or})
 			continue
 		}
-		member := c.Member(strings.TrimPrefix(f.member.text, "CUBE."))
-		if cube, name, dotted := strings.Cut(f.member.text, "."); dotted && cube != "CUBE" && m.Cube(cube) != nil {
+		member := c.Member(unqualified(f.member.text))
+		if cube, name, dotted := strings.Cut(f.member.text, "."); dotted && !current(cube) && m.Cube(cube) != nil {
 			member = m.Cube(cube).Member(name)
 			if cube != c.Name && (c.View || m.Path(c.Name, cube) == nil) {
 				l.fail(f.member.pos, "", "%s: %s cannot reach %s", of, c.Name, f.member.text)

@@ -111,6 +111,8 @@ func (s scope) eval(c *datamodel.Cube, t *datamodel.Template, params map[string]
 			part, err = s.filterParams(c, []datamodel.FilterParam{n}, params)
 		case datamodel.ConvertTZ:
 			part, err = s.convertTZ(c, n, params)
+		case datamodel.URLEncode:
+			part, err = s.urlEncode(c, n, params)
 		case datamodel.FilterGroup:
 			part, err = s.filterParams(c, n.Params, params)
 		}
@@ -120,6 +122,16 @@ func (s scope) eval(c *datamodel.Cube, t *datamodel.Template, params map[string]
 		f.add(part)
 	}
 	return f, nil
+}
+
+// urlEncode evaluates SQL_UTILS.urlEncode. It encodes what ends a value in the query of a URL, as Cube does.
+func (s scope) urlEncode(c *datamodel.Cube, n datamodel.URLEncode, params map[string]Fragment) (Fragment, error) {
+	f, err := s.column(c, n.Column, params)
+	f = s.p.d.Text(f)
+	for _, e := range [][2]string{{"%", "%25"}, {"&", "%26"}, {"=", "%3D"}, {"+", "%2B"}, {" ", "%20"}} {
+		f = Format("REPLACE({}, '"+e[0]+"', '"+e[1]+"')", f)
+	}
+	return f, err
 }
 
 // ref evaluates a reference. alone says that it is the whole template, and needs no parentheses.

@@ -54,6 +54,8 @@ var reportingCases = []oracleCase{
 	{name: "a window before the bucket, of a view", query: `{"measures":["report.week_total"],"timezone":"America/New_York","dimensions":["report.vip"],"timeDimensions":[{"dimension":"report.created_at","granularity":"week","dateRange":["2024-03-01","2024-03-31"]}]}`},
 	{name: "counts of opinions", query: `{"measures":["opinions.count","opinions.users_count","opinions.products_count","opinions.products_price_sum"],"dimensions":["opinions.stars"]}`},
 	{name: "opinions filtered by a sub-query", query: `{"measures":["opinions.count"],"dimensions":["opinions.users_loyal"],"filters":[{"member":"opinions.users_orders","operator":"gte","values":[8]}]}`},
+	{name: "addresses made of names", query: `{"dimensions":["managers.id","managers.url"]}`},
+	{name: "TABLE is CUBE", query: `{"dimensions":["managers.age","managers.older"],"filters":[{"member":"managers.older","operator":"gt","values":[60]}]}`},
 	{name: "either segment", query: `{"measures":["sales.unpaid","sales.paid_sum","sales.biggest"],"segments":["sales.either","sales.underpaid"]}`},
 	{name: "either of two segments of a view", query: `{"measures":["report.top_status"],"dimensions":["report.loyal"],"segments":["report.either"]}`},
 }

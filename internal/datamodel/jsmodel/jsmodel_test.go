@@ -353,9 +353,11 @@ func TestSQLThatAScriptMakesReferToItself(t *testing.T) {
 
 func TestGranularities(t *testing.T) {
 	m := mustLoad(t, "a.js", "cube('a', { sql_table: 't', dimensions: { at: { type: 'time', sql: 'at', granularities: {\n"+
-		"fiscalYear: { interval: '1 year', offset: '3 months', title: 'FY' }, week: { sql: `${CUBE}.week` } } },\nlocal: { type: 'string', sql: `EXTRACT(HOUR FROM ${SQL_UTILS.convertTz(`${CUBE}.at`)})` } } })")
-	sql, _, err := generate(m, nil, `{"dimensions":["a.at.fiscalYear","a.at.week","a.local"]}`, sqlgen.Options{})
-	for _, want := range []string{`"a".week "a__at_week"`, `EXTRACT(HOUR FROM ("a".at::timestamptz AT TIME ZONE 'UTC')) "a__local"`} {
+		"fiscalYear: { interval: '1 year', offset: '3 months', title: 'FY' }, week: { sql: `${CUBE}.week` } } },\nlocal: { type: 'string', sql: `EXTRACT(HOUR FROM ${SQL_UTILS.convertTz(`${CUBE}.at`)})` },\n"+
+		"link: { type: 'string', sql: `'?q=' || ${SQL_UTILS.urlEncode(`${TABLE}.at`)}` } } })")
+	sql, _, err := generate(m, nil, `{"dimensions":["a.at.fiscalYear","a.at.week","a.local","a.link"]}`, sqlgen.Options{})
+	for _, want := range []string{`"a".week "a__at_week"`, `EXTRACT(HOUR FROM ("a".at::timestamptz AT TIME ZONE 'UTC')) "a__local"`,
+		`'?q=' || REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(CAST("a".at AS TEXT), '%', '%25'), '&', '%26'), '=', '%3D'), '+', '%2B'), ' ', '%20') "a__link"`} {
 		if err != nil || !strings.Contains(sql, want) {
 			t.Errorf("SQL = %s, %v, want %s in it", sql, err, want)
 		}
