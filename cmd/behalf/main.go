@@ -140,8 +140,13 @@ func report(err error, w io.Writer) int {
 		return exitInvalid
 	}
 	if model, ok := errors.AsType[*datamodel.LoadError](err); ok {
+		files := map[string]bool{}
 		for _, p := range model.Problems {
 			fmt.Fprintln(w, p)
+			files[p.File] = true
+		}
+		if len(model.Problems) > 1 {
+			fmt.Fprintf(w, "%d problems, in %d of the files.\n", len(model.Problems), len(files))
 		}
 		return exitInvalid
 	}

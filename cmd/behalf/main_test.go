@@ -124,6 +124,8 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		}, []string{"serve", "--check"}, exitInvalid,
 			[]string{`behalf.yaml:3:7: the url of a webhook must be https`, "behalf.yaml:3:7: the secret of a webhook: ", "connection.revoked", `tls may be "none" only for a mail server on this machine`}},
 		{"a model that does not compile", "", map[string]string{"model/a.yml": "cubes:\n  - name: a\n    sql_tabel: x\n"}, []string{"models", "validate"}, exitInvalid, []string{"a.yml:3:5: ", "sql_table"}},
+		{"a model with mistakes in two files", "", map[string]string{"model/a.yml": "cubes:\n  - name: a\n    sql_tabel: x\n", "model/b.yml": "cube: x\n"}, []string{"models", "validate"}, exitInvalid,
+			[]string{"a.yml:3:5: ", "a.yml:2:11: ", "b.yml:1:1: Unexpected YAML key: cube", "3 problems, in 2 of the files."}},
 		{"a model in JavaScript that does not compile", "", map[string]string{"model/a.js": "cube(`a`, {\n  sqlTabel: `x`,\n});\n"}, []string{"models", "validate"}, exitInvalid, []string{"a.js:2:3: ", "sql_table"}},
 		{"a model that does not compile, at start", "", map[string]string{"model/a.yml": "cubes:\n  - name: a\n    sql_tabel: x\n"}, []string{"serve"}, exitInvalid, []string{"a.yml:3:5: "}},
 		{"no password to hash", "", nil, []string{"users", "hash"}, exitInvalid, []string{"standard input"}},

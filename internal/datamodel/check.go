@@ -32,6 +32,7 @@ func (l *loader) checkTemplates(m *Model) {
 	}
 	c.memberCycles()
 	c.cubeCycles()
+	c.ruled()
 }
 
 // cubeSQL checks sql and sql_table, which have no table of their own to refer to.

@@ -1,9 +1,5 @@
 package datamodel
 
-import (
-	"strings"
-)
-
 // definition is a cube or view as its file has it, before extends and defaults.
 type definition struct {
 	Cube
@@ -11,7 +7,8 @@ type definition struct {
 	members []*Member
 	extends word
 	views   []*viewCube
-	folders []folder
+	rollups []rollup
+	folders []*folder
 	paths   []hierarchy
 
 	policies []*policy
@@ -45,10 +42,17 @@ type include struct {
 	meta        any
 }
 
+// folder is a Folder as its file has it: what it shows is a member, the members of a cube of the view, or a folder.
 type folder struct {
-	name    string
-	all     bool
-	members []word
+	name  word
+	all   bool
+	items []folderItem
+}
+
+type folderItem struct {
+	member word
+	path   word // of a cube of the view, instead
+	folder *folder
 }
 
 type hierarchy struct {
@@ -92,7 +96,7 @@ func (l *loader) define(n *node, view bool) {
 			l.each(pair{key: "cubes", value: n}, func(n *node) { l.viewCube(d, n) })
 		}
 		k.read["folders"] = func(n *node) {
-			l.each(pair{key: "folders", value: n}, func(n *node) { l.folder(d, n) })
+			l.each(pair{key: "folders", value: n}, func(n *node) { d.folders = append(d.folders, l.folder(n)) })
 		}
 		k.refused = append(k.refused, "default_filters", "view_group", "view_groups", "includes", "excludes",
 			"dimensions", "measures", "segments")
@@ -102,7 +106,8 @@ func (l *loader) define(n *node, view bool) {
 	}
 	l.mapping(n, k)
 	for _, f := range n.fields {
-		d.broken = d.broken || f.value.broken
+		key := Underscore(f.key)
+		d.broken = d.broken || f.value.broken || (key == "sql" || key == "sql_table") && d.SQL == nil && d.SQLTable == nil
 	}
 	if !named {
 		return
@@ -175,39 +180,6 @@ func (l *loader) join(d *definition, n *node) {
 	d.Joins = append(d.Joins, j)
 }
 
-var preAggregationTypes = map[string]string{
-	"rollup": "rollup", "original_sql": "original_sql", "originalSql": "original_sql",
-	"rollup_join": "rollup_join", "rollupJoin": "rollup_join",
-	"rollup_lambda": "rollup_lambda", "rollupLambda": "rollup_lambda",
-	"auto_rollup": "auto_rollup", "autoRollup": "auto_rollup",
-}
-
-// preAggregation reads the name and type of a pre-aggregation, and checks the names of its other keys.
-func (l *loader) preAggregation(d *definition, n *node) {
-	name, pos, ok := l.name(n, "a pre-aggregation")
-	p := PreAggregation{Name: name, Type: "rollup", Position: pos}
-	read := map[string]func(*node){"type": oneOf(l, &p.Type, "type", preAggregationTypes)}
-	for _, key := range strings.Fields(`name measures dimensions segments time_dimension granularity time_dimensions
-		partition_granularity build_range_start build_range_end refresh_range_start refresh_range_end refresh_key external
-		scheduled_refresh indexes allow_non_strict_date_range_match use_original_sql_pre_aggregations rollups
-		union_with_source_data unique_key_columns read_only stream_offset output_column_types sql_alias
-		measure_references dimension_references segment_references time_dimension_reference rollup_references`) {
-		read[key] = ignore
-	}
-	l.mapping(n, keys{of: "a pre-aggregation", read: read})
-	if !ok {
-		return
-	}
-	for _, other := range d.PreAggregations {
-		if other.Name == name {
-			l.fail(pos, "", "the pre-aggregation %q is defined more than once", name)
-			return
-		}
-	}
-	l.notice(pos, "pre-aggregation %s.%s is not built; its queries go to the data source", d.Name, name)
-	d.PreAggregations = append(d.PreAggregations, p)
-}
-
 func (l *loader) hierarchies(d *definition, n *node) {
 	l.each(pair{key: "hierarchies", value: n}, func(n *node) {
 		name, pos, ok := l.name(n, "a hierarchy")
@@ -219,6 +191,14 @@ func (l *loader) hierarchies(d *definition, n *node) {
 			d.paths = append(d.paths, h)
 		}
 	})
+}
+
+// word returns a reader of a name and its place.
+func (l *loader) word(to *word) func(*node) {
+	return func(n *node) {
+		l.text(&to.text)(n)
+		to.pos = n.pos
+	}
 }
 
 // words returns a reader of a list of names.
@@ -263,9 +243,12 @@ func (l *loader) viewCube(d *definition, n *node) {
 		"alias":    l.text(&v.alias),
 		"split":    l.off("split"),
 	}})
-	if v.path.text == "" {
+	switch {
+	case v.path.text == "":
 		l.fail(n.pos, "", "a cube of a view needs a join_path")
 		return
+	case n.field("includes") == nil:
+		l.fail(n.pos, "", "the cube %s of view %s needs includes: '*' or a list of members", v.path.text, d.Name)
 	}
 	d.views = append(d.views, v)
 }
@@ -286,27 +269,44 @@ func (l *loader) include(n *node) include {
 	return i
 }
 
-func (l *loader) folder(d *definition, n *node) {
-	var f folder
+// folder reads a folder, and those in it.
+func (l *loader) folder(n *node) *folder {
+	f := &folder{name: word{pos: n.pos}}
 	l.mapping(n, keys{of: "a folder", read: map[string]func(*node){
-		"name": l.text(&f.name),
+		"name": l.text(&f.name.text),
 		"includes": func(n *node) {
 			if n.scalar() && n.text == "*" {
 				f.all = true
 				return
 			}
-			for _, item := range n.items {
-				if item.kind == mapping {
-					l.fail(item.pos, "", "folders in folders are not supported yet")
-					return
-				}
+			if n.kind != list {
+				l.fail(n.pos, n.text, "includes is '*' or a list of members and folders, not %s", n.kind)
+				return
 			}
-			l.words(&f.members)(n)
+			for _, item := range n.items {
+				f.items = append(f.items, l.folderItem(item))
+			}
 		},
 	}})
-	if f.name == "" {
+	switch {
+	case f.name.text == "":
 		l.fail(n.pos, "", "a folder needs a name")
-		return
+	case n.field("includes") == nil:
+		l.fail(n.pos, "", "the folder %s needs includes", f.name.text)
 	}
-	d.folders = append(d.folders, f)
+	return f
+}
+
+func (l *loader) folderItem(n *node) folderItem {
+	item := folderItem{member: word{pos: n.pos}}
+	switch {
+	case n.kind != mapping:
+		l.text(&item.member.text)(n)
+	case n.field("join_path") != nil || n.field("joinPath") != nil:
+		item.path.pos = n.pos
+		l.mapping(n, keys{of: "the members of a join path", read: map[string]func(*node){"join_path": l.text(&item.path.text)}})
+	default:
+		item.folder = l.folder(n)
+	}
+	return item
 }

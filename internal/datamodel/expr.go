@@ -120,10 +120,13 @@ func (p *exprParser) reference() (Node, *Problem) {
 		}
 		return FilterGroup{Params: c.params, Position: pos}, nil
 	case "SQL_UTILS":
-		if len(path) != 2 || path[1] != "convertTz" || c == nil || c.column == nil || c.column.Lambda {
-			return nil, p.fail(start, "SQL_UTILS is used as {SQL_UTILS.convertTz('column')}")
+		switch used := len(path) == 2 && c != nil && c.column != nil && !c.column.Lambda; {
+		case used && path[1] == "convertTz":
+			return ConvertTZ{Column: c.column, Position: pos}, nil
+		case used && path[1] == "urlEncode":
+			return URLEncode{Column: c.column, Position: pos}, nil
 		}
-		return ConvertTZ{Column: c.column, Position: pos}, nil
+		return nil, p.fail(start, "SQL_UTILS is used as {SQL_UTILS.convertTz('column')} or {SQL_UTILS.urlEncode('column')}")
 	case "COMPILE_CONTEXT":
 		return nil, p.fail(start, "%s is not supported yet", path[0])
 	case "True", "False", "None", "lambda", "not":

@@ -37,8 +37,10 @@ func (l *loader) link() *Model {
 	for _, d := range l.order {
 		if c := m.byName[d.Name]; c != nil {
 			l.policies(m, c, d)
+			l.checkRollups(m, c, d)
 		}
 	}
+	l.rowRules(m)
 	l.checkTemplates(m)
 	for _, c := range m.cubes {
 		if !c.View {
@@ -188,7 +190,7 @@ func (l *loader) cube(d *definition) *Cube {
 		out := h.Hierarchy
 		out.Public = h.public == nil || *h.public
 		for _, level := range h.levels {
-			name := strings.TrimPrefix(level.text, "CUBE.")
+			name := unqualified(level.text)
 			if m := c.Member(name); m == nil || m.Kind != Dimension {
 				l.fail(level.pos, "", "%s.%s: there is no dimension %q%s", c.Name, h.Name, level.text,
 					spelling.DidYouMean(name, slices.Sorted(maps.Keys(c.byName))))

@@ -68,6 +68,7 @@ type loader struct {
 	defs     map[string]*definition
 	files    map[string]*source
 	rank     map[string]int // the place of each file in the order of the folder
+	rules    []rowRule
 	problems []Problem
 	notices  []Problem
 }
@@ -176,10 +177,12 @@ func (l *loader) document(doc *node) {
 			l.each(f, func(n *node) { l.define(n, false) })
 		case "views":
 			l.each(f, func(n *node) { l.define(n, true) })
+		case "row_rules", "rowRules":
+			l.each(f, l.rowRule)
 		case "view_groups", "viewGroups":
 			l.fail(f.pos, "", "view_groups are not supported yet")
 		default:
-			l.fail(f.pos, "", "Unexpected YAML key: %s. Only cubes, views are allowed here", f.key)
+			l.fail(f.pos, "", "Unexpected YAML key: %s. Only cubes, views, view_groups, row_rules are allowed here", f.key)
 		}
 	}
 }

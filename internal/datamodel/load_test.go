@@ -86,11 +86,20 @@ func TestLoadNamesEveryMistake(t *testing.T) {
 		{"a key that does not exist", "cubes:\n  - name: a\n    sql_tabel: t\n    sql_table: t\n",
 			`model.yml:3:5: a cube has no key "sql_tabel"; did you mean "sql_table"?`},
 		{"a root key that does not exist", "cube:\n  - name: a\n",
-			"model.yml:1:1: Unexpected YAML key: cube. Only cubes, views are allowed here"},
+			"model.yml:1:1: Unexpected YAML key: cube. Only cubes, views, view_groups, row_rules are allowed here"},
 		{"an access policy is never ignored", "cubes:\n  - name: a\n    sql_table: t\n    access_policy: []\n",
 			"model.yml:4:20: an access_policy without policies lets nobody in; leave it out to let everybody in"},
-		{"an access policy of a view is never ignored", "cubes: [{name: a, sql_table: t}]\nviews:\n  - name: v\n    access_policy: []\n    cubes: [{join_path: a}]\n",
+		{"an access policy of a view is never ignored", "cubes: [{name: a, sql_table: t}]\nviews:\n  - name: v\n    access_policy: []\n    cubes: [{join_path: a, includes: '*'}]\n",
 			"model.yml:4:20: an access_policy without policies lets nobody in; leave it out to let everybody in"},
+		{"a view of a cube without includes", "cubes: [{name: a, sql_table: t}]\nviews:\n  - name: v\n    cubes: [{join_path: a}]\n",
+			"model.yml:4:14: the cube a of view v needs includes: '*' or a list of members"},
+		{"folders", "cubes: [{name: a, sql_table: t, segments: [{name: s, sql: x}]}]\nviews:\n  - name: v\n    cubes: [{join_path: a, includes: '*'}]\n    folders:\n" +
+			"      - {name: f, includes: [s, z, a.s, {name: g, includes: [t]}]}\n      - {name: f, includes: [{join_path: b}]}\n      - {name: h}\n      - {includes: []}\n",
+			"model.yml:6:33: folder f: v has no member \"z\"; did you mean \"s\"?\nmodel.yml:6:36: Paths aren't allowed in the 'folders' but 'a.s' has been provided for v\n" +
+				"model.yml:6:62: folder g: v has no member \"t\"; did you mean \"s\"?\nmodel.yml:7:10: Folder names must be unique within a view. Found duplicate folder 'f' in view 'v'.\n" +
+				"model.yml:7:31: Join path 'b' included in folder 'f' not found in view 'v' cubes definition\nmodel.yml:8:10: the folder h needs includes\nmodel.yml:9:10: a folder needs a name"},
+		{"an order that is none", "cubes:\n  - name: a\n    sql_table: t\n    dimensions: [{name: s, sql: s, type: string, order: down}]\n",
+			"model.yml:4:57: order must be one of [asc, desc]: down"},
 		{"a cube without a table", "cubes:\n  - name: a\n",
 			"model.yml:2:11: a cube: the cube must contain at least one of [sql, sqlTable]"},
 		{"a cube with two tables", "cubes:\n  - name: a\n    sql: SELECT 1\n    sql_table: t\n",
@@ -107,8 +116,8 @@ func TestLoadNamesEveryMistake(t *testing.T) {
 			"model.yml:6:16: a.m is defined more than once; first at line 5"},
 		{"a name that nothing has", cube("dimensions:\n      - {name: m, sql: \"{CUBE}.x + {statu}\", type: string}\n      - {name: status, sql: x, type: string}"),
 			`model.yml:5:37: "statu": statu is not defined; did you mean "status"?: {CUBE}.x + {statu}`},
-		{"another function of SQL_UTILS", cube("dimensions:\n      - {name: d, type: string, sql: \"{SQL_UTILS.urlEncode('x')}\"}"),
-			"model.yml:5:40: SQL_UTILS is used as {SQL_UTILS.convertTz('column')}: {SQL_UTILS.urlEncode('x')}"},
+		{"another function of SQL_UTILS", cube("dimensions:\n      - {name: d, type: string, sql: \"{SQL_UTILS.urlDecode('x')}\"}"),
+			"model.yml:5:40: SQL_UTILS is used as {SQL_UTILS.convertTz('column')} or {SQL_UTILS.urlEncode('column')}: {SQL_UTILS.urlDecode('x')}"},
 		{"granularities that cannot be", cube(`dimensions:
       - name: at
         type: time
@@ -188,6 +197,19 @@ model.yml:11:16: measure g has a rolling_window, so its type is an aggregate suc
 			"model.yml:4:26: Your cron string ('0 8 1 * *') is correct, but we support only equal time intervals.: 0 8 1 * *"},
 		{"what is not built is refused by name", cube("measures: [{name: n, type: count, group_by: [d] }]\n    dimensions: [{name: d, type: time, sql: x, time_shift: []}]"),
 			"model.yml:4:39: group_by of a measure is not supported yet\nmodel.yml:5:48: time_shift of a dimension is not supported yet"},
+		{"sql that is wrong is not missing too", "cubes: [{name: a, sql: \"{nope(1)}\"}]", "model.yml:1:31: a string in quotes is expected here: {nope(1)}"},
+		{"a file with tabs", "cubes:\n  - name: a\n\tsql_table: t\n", "model.yml:3:1: YAML is indented with spaces, and this line begins with a tab: sql_table: t"},
+		{"a type of a dimension", cube("dimensions: [{name: d, type: sting, sql: x}]"),
+			`model.yml:4:34: "dimensions.d.type" must be one of [boolean, geo, number, string, time]; did you mean "string"?: sting`},
+		{"a pre-aggregation of members that do not exist", cube("measures: [{name: n, type: count}]\n    dimensions: [{name: d, type: time, sql: x}]\n    pre_aggregations:\n" +
+			"      - {name: p, measures: [n, d], dimensions: [x], segments: [CUBE.n], time_dimension: d, granularity: dayly}\n" +
+			"      - {name: q, measures: [n], time_dimension: d}\n      - {name: r, partition_granularity: month}\n      - {name: s, time_dimension: n, granularity: day, partition_granularity: minute}\n"),
+			"model.yml:7:33: pre-aggregation p: \"d\" is no measure\nmodel.yml:7:50: pre-aggregation p: \"x\": x is not defined; did you mean \"a\"?\nmodel.yml:7:65: pre-aggregation p: \"CUBE.n\" is no segment\n" +
+				"model.yml:7:106: pre-aggregation p: Granularity \"dayly\" does not exist in dimension a.d\n" +
+				"model.yml:8:50: pre-aggregation q has the time dimension d without a granularity\n" +
+				"model.yml:9:16: pre-aggregation r has a partition_granularity, which needs a time_dimension\n" +
+				"model.yml:10:35: pre-aggregation s: \"n\" is no dimension\n" +
+				"model.yml:10:79: partition_granularity must be one of [day, hour, month, quarter, week, year]; did you mean \"month\"?: minute"},
 		{"a sub-query without what it needs", cube("dimensions: [{name: d, type: number, sql: x, sub_query: true}]"),
 			"model.yml:4:25: a.d is a sub_query: primary key for 'a' is required\n" +
 				"model.yml:4:25: a.d is a sub_query, so its sql is made of a measure of another cube, such as {orders.count}"},
@@ -236,5 +258,39 @@ func TestLoadRefusesOtherLanguagesByName(t *testing.T) {
 		"globals.py:1:1: globals.py is Python, which does not run here: write its variables and macros in a Jinja template that others import"
 	if err == nil || err.Error() != want {
 		t.Errorf("Load = %v\nwant %s", err, want)
+	}
+}
+
+// What Cube has and this version has not is refused by name and place (cube-data-model.md §1), and never ignored.
+func TestWhatIsNotBuiltIsRefusedByName(t *testing.T) {
+	for _, tt := range []struct{ in, refused string }{
+		{"cube", "calendar: true"}, {"cube", "rewrite_queries: true"}, {"cube", "folders: []"},
+		{"dimension", "multi_stage: true"}, {"dimension", "time_shift: []"}, {"dimension", "links: []"}, {"dimension", "key: x"},
+		{"dimension", "aliases: []"}, {"dimension", "values: []"}, {"dimension", "case: {switch: x}"}, {"dimension", "type: switch"},
+		{"measure", "multi_stage: true"}, {"measure", "group_by: []"}, {"measure", "reduce_by: []"}, {"measure", "add_group_by: []"},
+		{"measure", "time_shift: []"}, {"measure", "order_by: []"}, {"measure", "case: {}"}, {"measure", "filter: {}"}, {"measure", "grain: {}"},
+		{"measure", "type: rank"}, {"measure", "type: number_agg"}, {"measure", "type: running_total"},
+		{"view", "default_filters: []"}, {"view", "hierarchies: [{name: h}]"}, {"view", "split: true"},
+	} {
+		template, ok := map[string]string{
+			"cube":      "cubes: [{name: a, sql_table: t, X}]",
+			"dimension": "cubes: [{name: a, sql_table: t, dimensions: [{name: d, X}]}]",
+			"measure":   "cubes: [{name: a, sql_table: t, measures: [{name: m, X}]}]",
+			"view":      "cubes: [{name: a, sql_table: t, segments: [{name: s, sql: x}]}]\nviews: [{name: v, cubes: [{join_path: a, includes: [s]}], X}]",
+		}[tt.in]
+		if tt.refused == "split: true" {
+			template = "cubes: [{name: a, sql_table: t}]\nviews: [{name: v, cubes: [{join_path: a, includes: '*', X}]}]"
+		}
+		key, value, _ := strings.Cut(tt.refused, ": ")
+		if key == "type" {
+			key = value
+		}
+		if key == "case" && strings.Contains(value, "switch") {
+			key = "switch"
+		}
+		_, err := datamodel.Load(files(strings.ReplaceAll(strings.Replace(template, "X", tt.refused, 1), "}}", "} }")))
+		if !ok || err == nil || !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), "not supported yet") {
+			t.Errorf("%s of a %s: Load = %v, want a refusal with its name", tt.refused, tt.in, err)
+		}
 	}
 }

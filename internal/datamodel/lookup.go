@@ -33,7 +33,7 @@ func (m *Model) Lookup(c *Cube, path []string) (ref Reference, problem string) {
 	ref = Reference{Cube: c, Path: []string{c.Name}}
 	rest := path
 	switch own := c.Member(path[0]); {
-	case path[0] == "CUBE":
+	case current(path[0]):
 		rest = path[1:]
 	case own != nil && (len(path) == 1 || m.byName[path[0]] == nil):
 	case m.byName[path[0]] == nil:
@@ -68,6 +68,17 @@ func (m *Model) Lookup(c *Cube, path []string) (ref Reference, problem string) {
 		}
 	}
 	return ref, `"` + strings.Join(path, ".") + `": ` + ref.Member.FullName() + " has no " + strings.Join(rest, ".")
+}
+
+// current reports whether name stands for the cube in whose SQL it is.
+func current(name string) bool { return name == "CUBE" || name == "TABLE" }
+
+// unqualified returns the name of a member without the word for its own cube before it.
+func unqualified(name string) string {
+	if first, rest, ok := strings.Cut(name, "."); ok && current(first) {
+		return rest
+	}
+	return name
 }
 
 // known returns the names that SQL of c may begin a path with.

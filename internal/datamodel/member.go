@@ -59,13 +59,19 @@ func (l *loader) dimension(d *definition, n *node) {
 	m := &Member{Cube: d.Name, Name: name, Kind: Dimension, Position: pos, SuggestFilterValues: true}
 	read := l.shared(m)
 	l.format(m, read)
-	read["type"] = oneOf(l, &m.Type, "type", dimensionTypes)
+	read["type"] = func(n *node) {
+		if n.scalar() && n.text == "switch" {
+			l.fail(n.pos, "", "dimensions of type switch are not supported yet")
+			return
+		}
+		oneOf(l, &m.Type, `"dimensions.`+name+`.type"`, dimensionTypes)(n)
+	}
 	read["case"] = func(n *node) { m.Case = l.caseOf(n) }
 	read["latitude"] = func(n *node) { l.onlySQL("latitude", &m.Latitude, n) }
 	read["longitude"] = func(n *node) { l.onlySQL("longitude", &m.Longitude, n) }
 	read["primary_key"] = l.flag(&m.PrimaryKey)
 	read["suggest_filter_values"] = l.flag(&m.SuggestFilterValues)
-	read["order"] = ignore
+	read["order"] = oneOf(l, &m.Order, "order", map[string]string{"asc": "asc", "desc": "desc"})
 	read["sub_query"] = l.flag(&m.SubQuery)
 	read["propagate_filters_to_sub_query"] = l.flag(&m.Propagate)
 	read["multi_stage"] = l.off("multi_stage")
@@ -189,8 +195,11 @@ func (l *loader) measure(d *definition, n *node) {
 	read["drill_members"] = l.words(&m.drill)
 	read["drill_member_references"] = read["drill_members"]
 	read["multi_stage"] = l.off("multi_stage")
+	read["filter"] = func(n *node) {
+		l.fail(n.pos, "", "filter is of multi-stage measures, which are not supported yet; conditions on the rows of a measure are filters")
+	}
 	l.mapping(n, keys{of: "a measure", read: read, refused: []string{"group_by", "reduce_by",
-		"add_group_by", "time_shift", "order_by", "case", "cumulative", "filter", "grain"}})
+		"add_group_by", "time_shift", "order_by", "case", "cumulative", "grain"}})
 	if !ok {
 		return
 	}

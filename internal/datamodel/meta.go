@@ -33,7 +33,7 @@ type MetaCube struct {
 	Segments           []MetaSegment   `json:"segments"`
 	Hierarchies        []MetaHierarchy `json:"hierarchies"`
 	Folders            []MetaFolder    `json:"folders"`
-	NestedFolders      []MetaFolder    `json:"nestedFolders"` // the same: folders are not nested yet
+	NestedFolders      []NestedFolder  `json:"nestedFolders"`
 
 	*extended
 }
@@ -85,6 +85,7 @@ type MetaDimension struct {
 	PrimaryKey          bool               `json:"primaryKey"`
 
 	Granularities []Granularity `json:"granularities,omitempty"`
+	Order         string        `json:"order,omitempty"`
 
 	*extendedMember
 }
@@ -110,10 +111,16 @@ type MetaHierarchy struct {
 	Public bool     `json:"public"`
 }
 
-// MetaFolder is a folder of a view in Meta.
+// MetaFolder is a folder of a view in Meta, with the members of those in it.
 type MetaFolder struct {
 	Name    string   `json:"name"`
 	Members []string `json:"members"`
+}
+
+// NestedFolder is a folder of a view in Meta as it is: its members are strings and NestedFolders.
+type NestedFolder struct {
+	Name    string `json:"name"`
+	Members []any  `json:"members"`
 }
 
 // aggTypes are the names of measure types in Meta.
@@ -140,7 +147,7 @@ func (m *Model) metaCube(c *Cube, o MetaOptions) MetaCube {
 		Name: c.Name, Type: "cube", Title: c.Title, Description: c.Description, Meta: c.Meta, ConnectedComponent: c.component,
 		IsVisible: c.Public, Public: c.Public,
 		Measures: []MetaMeasure{}, Dimensions: []MetaDimension{}, Segments: []MetaSegment{},
-		Hierarchies: []MetaHierarchy{}, Folders: []MetaFolder{},
+		Hierarchies: []MetaHierarchy{}, Folders: []MetaFolder{}, NestedFolders: []NestedFolder{},
 	}
 	if c.View {
 		mc.Type = "view"
@@ -168,7 +175,7 @@ func (m *Model) metaCube(c *Cube, o MetaOptions) MetaCube {
 				Name: member.FullName(), Title: member.Title, Type: member.Type, ShortTitle: member.ShortTitle, Description: member.Description,
 				SuggestFilterValues: member.SuggestFilterValues, Format: member.ShownFormat(), FormatDescription: member.FormatDescription(),
 				Currency: member.ShownCurrency(), AliasMember: alias,
-				Meta: member.Meta, IsVisible: public, Public: public, PrimaryKey: member.PrimaryKey, Granularities: member.Granularities,
+				Meta: member.Meta, IsVisible: public, Public: public, PrimaryKey: member.PrimaryKey, Granularities: member.Granularities, Order: member.Order,
 				extendedMember: made,
 			})
 		case Segment:
@@ -186,10 +193,35 @@ func (m *Model) metaCube(c *Cube, o MetaOptions) MetaCube {
 		}
 	}
 	for _, f := range c.Folders {
-		mc.Folders = append(mc.Folders, MetaFolder{Name: f.Name, Members: visible(f.Members, shown)})
+		nested, members := f.meta(shown)
+		mc.Folders = append(mc.Folders, MetaFolder{Name: f.Name, Members: members})
+		mc.NestedFolders = append(mc.NestedFolders, nested)
 	}
-	mc.NestedFolders = mc.Folders
 	return mc
+}
+
+// meta returns a folder with those of its members that are shown, as it is and flat, each of them once.
+func (f Folder) meta(shown map[string]bool) (nested NestedFolder, flat []string) {
+	nested, flat = NestedFolder{Name: f.Name, Members: []any{}}, []string{}
+	add := func(name string) {
+		if !slices.Contains(flat, name) {
+			flat = append(flat, name)
+		}
+	}
+	for _, item := range f.Items {
+		switch {
+		case item.Folder != nil:
+			inner, members := item.Folder.meta(shown)
+			nested.Members = append(nested.Members, inner)
+			for _, name := range members {
+				add(name)
+			}
+		case shown[item.Member]:
+			nested.Members = append(nested.Members, item.Member)
+			add(item.Member)
+		}
+	}
+	return nested, flat
 }
 
 // standsFor returns the full name of the member that a member is another name of: one of a view, or one whose SQL is
@@ -205,7 +237,7 @@ func (m *Model) standsFor(c *Cube, member *Member) string {
 	if !ok {
 		return ""
 	}
-	if to, problem := m.Lookup(c, ref.Path); problem == "" && to.Member != nil && to.Granularity == "" {
+	if to, problem := m.Lookup(c, ref.Path); problem == "" && to.Member != nil {
 		return to.Member.FullName()
 	}
 	return ""
@@ -235,10 +267,11 @@ func (model *Model) metaMeasure(m *Member, public bool, alias string, made *exte
 	if drill == nil {
 		drill = []string{}
 	}
+	cumulative := m.Window != nil && m.Source == nil // Cube tells it of the cube's measure alone
 	return MetaMeasure{
 		Name: m.FullName(), Title: m.Title, ShortTitle: m.ShortTitle, Description: m.Description, Format: m.ShownFormat(),
-		FormatDescription: m.FormatDescription(), Currency: m.ShownCurrency(), Type: m.ResultType(), AggType: agg, Cumulative: m.Window != nil,
-		CumulativeTotal: m.Window != nil, DrillMembers: drill,
+		FormatDescription: m.FormatDescription(), Currency: m.ShownCurrency(), Type: m.ResultType(), AggType: agg, Cumulative: cumulative,
+		CumulativeTotal: cumulative, DrillMembers: drill,
 		DrillMembersGrouped: model.GroupedDrillMembers(m), AliasMember: alias, Meta: m.Meta,
 		IsVisible: public, Public: public, extendedMember: made,
 	}

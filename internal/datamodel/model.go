@@ -58,7 +58,8 @@ type Cube struct {
 	PreAggregations []PreAggregation
 	Hierarchies     []Hierarchy
 	Folders         []Folder
-	Policies        []*Policy // none: everybody sees everything
+	Policies        []*Policy  // none: everybody sees everything
+	Rules           []*RowRule // of a cube: what every query demands of its rows
 
 	Position Position
 
@@ -152,6 +153,7 @@ type Member struct {
 	Mask                *Mask // what a caller sees who may only see that; nil for the default of the type
 	PrimaryKey          bool
 	SuggestFilterValues bool
+	Order               string   // "asc" or "desc": how clients sort by it; or ""
 	DrillMembers        []string // full names
 
 	// Source is what a member of a view stands for; nil for a member of a cube.
@@ -237,8 +239,14 @@ type Hierarchy struct {
 
 // Folder groups members of a view for display; metadata only.
 type Folder struct {
-	Name    string
-	Members []string // full names
+	Name  string
+	Items []FolderItem
+}
+
+// FolderItem is a member in a folder, by its full name, or a folder in it.
+type FolderItem struct {
+	Member string
+	Folder *Folder
 }
 
 // Expression reports whether m is a measure whose SQL is an expression over aggregates rather than over rows.

@@ -1,16 +1,12 @@
 package datamodel
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/behalf-project/behalf/internal/fault"
-	"github.com/behalf-project/behalf/internal/query"
 	"github.com/behalf-project/behalf/internal/spelling"
 )
 
@@ -19,7 +15,7 @@ import (
 type Policy struct {
 	Groups     []string // "*" is everybody
 	Conditions []*Condition
-	Rows       []PolicyFilter // all must hold; none lets every row through
+	Rows       []RowFilter // all must hold; none lets every row through
 	Position   Position
 
 	level  members
@@ -69,107 +65,6 @@ func (p *Policy) Applies(groups []string, claims map[string]any) (bool, error) {
 		}
 	}
 	return true, nil
-}
-
-// PolicyFilter is a filter that a policy adds to a query: on one member, or a group of filters.
-type PolicyFilter struct {
-	Member   *Member // of the cube or view, or of a cube that it joins
-	Operator query.Operator
-	Values   []PolicyValue
-
-	Group []PolicyFilter // instead of the above
-	Or    bool           // one of Group must hold, and not all
-}
-
-// PolicyValue is a value of a PolicyFilter: a constant, or made of the caller's claims.
-type PolicyValue struct {
-	Constant query.Value
-	Claims   *Template // instead of Constant
-}
-
-// Evaluate returns the values that v stands for with these claims: a claim alone may be a list. ok is false when a
-// claim is missing: then the filter cannot be made, and the policy grants nothing.
-func (v PolicyValue) Evaluate(claims map[string]any) (values []query.Value, ok bool, err error) {
-	if v.Claims == nil {
-		return []query.Value{v.Constant}, true, nil
-	}
-	if ctx, alone := v.Claims.Nodes[0].(Context); alone && len(v.Claims.Nodes) == 1 {
-		claim := claimAt(claims, ctx.Path)
-		items, list := claim.([]any)
-		if !list {
-			items = []any{claim}
-		}
-		for _, item := range items {
-			text, ok := scalarText(item)
-			if !ok {
-				return nil, false, claimError(ctx.Path, item)
-			}
-			values = append(values, query.Value{Text: text})
-		}
-		return values, len(values) > 0, nil
-	}
-	var b strings.Builder
-	for _, n := range v.Claims.Nodes {
-		switch n := n.(type) {
-		case Text:
-			b.WriteString(string(n))
-		case Context:
-			claim := claimAt(claims, n.Path)
-			text, ok := scalarText(claim)
-			if !ok {
-				return nil, false, claimError(n.Path, claim)
-			}
-			b.WriteString(text)
-		}
-	}
-	return []query.Value{{Text: b.String()}}, true, nil
-}
-
-// claimError is nil for a claim that is missing: that is no mistake of anybody's.
-func claimError(path []string, claim any) error {
-	if claim == nil || claim == "" {
-		return nil
-	}
-	return fault.New(fault.Invalid, "securityContext.%s is neither text, number nor boolean, as the access policy needs it", strings.Join(path, "."))
-}
-
-// claimAt returns the claim at path, or nil.
-func claimAt(claims map[string]any, path []string) any {
-	var at any = claims
-	for _, key := range path {
-		m, ok := at.(map[string]any)
-		if !ok {
-			return nil
-		}
-		at = m[key]
-	}
-	if s, ok := at.([]string); ok {
-		items := make([]any, len(s))
-		for i := range s {
-			items[i] = s[i]
-		}
-		return items
-	}
-	return at
-}
-
-// scalarText returns a claim as the text of a filter's value. An empty one counts as missing.
-func scalarText(v any) (string, bool) {
-	switch v := v.(type) {
-	case string:
-		return v, v != ""
-	case bool:
-		return strconv.FormatBool(v), true
-	case int:
-		return strconv.Itoa(v), true
-	case int64:
-		return strconv.FormatInt(v, 10), true
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64), !math.IsNaN(v) && !math.IsInf(v, 0)
-	case json.Number:
-		return v.String(), true
-	}
-	return "", false
 }
 
 // Condition is what a policy demands of the caller's claims: a claim, or claims with and, or and not.
@@ -283,16 +178,7 @@ func (p *exprParser) word(w string) bool {
 type policy struct {
 	Policy
 	names []word // that must be members
-	rows  []policyFilter
-}
-
-type policyFilter struct {
-	member   word
-	operator query.Operator
-	values   []PolicyValue
-	group    []policyFilter
-	or       bool
-	pos      Position
+	rows  []rowFilter
 }
 
 // accessPolicy reads one entry of access_policy.
@@ -341,7 +227,7 @@ func (l *loader) accessPolicy(d *definition, n *node) {
 				},
 				"filters": func(n *node) {
 					filters = true
-					p.rows = l.policyFilters(n)
+					p.rows = l.rowFilters(n)
 				},
 			}})
 			if allowAll && filters {
@@ -401,7 +287,7 @@ func (l *loader) members(p *policy, n *node) members {
 			var list []word
 			l.words(&list)(n)
 			for _, w := range list {
-				w.text = strings.TrimPrefix(w.text, "CUBE.")
+				w.text = unqualified(w.text)
 				to[w.text] = true
 				p.names = append(p.names, w)
 			}
@@ -426,146 +312,19 @@ func (l *loader) members(p *policy, n *node) members {
 	return m
 }
 
-// policyFilters reads the filters of row_level.
-func (l *loader) policyFilters(n *node) []policyFilter {
-	var all []policyFilter
-	l.each(pair{key: "filters", value: n}, func(n *node) {
-		f := policyFilter{pos: n.pos}
-		group := func(or bool) func(*node) {
-			return func(n *node) { f.group, f.or = l.policyFilters(n), or }
-		}
-		l.mapping(n, keys{of: "a filter", read: map[string]func(*node){
-			"or":  group(true),
-			"and": group(false),
-			"member": func(n *node) {
-				l.text(&f.member.text)(n)
-				f.member.pos = n.pos
-			},
-			"operator": func(n *node) {
-				var ok bool
-				if f.operator, ok = query.ParseOperator(n.text); !ok || f.operator == query.MeasureFilter {
-					l.fail(n.pos, n.text, "there is no such operator")
-				}
-			},
-			"values": func(n *node) { f.values = l.policyValues(n) },
-		}})
-		switch grouped := n.field("or") != nil || n.field("and") != nil; {
-		case grouped && len(n.fields) > 1:
-			l.fail(n.pos, "", "a group of filters has one key, or or and")
-			return
-		case grouped && len(f.group) == 0:
-			l.fail(n.pos, "", "a group of filters has filters: an empty one would let every row through")
-			return
-		case !grouped && (f.member.text == "" || n.field("operator") == nil):
-			l.fail(n.pos, "", "a filter needs a member and an operator")
-			return
-		case !grouped && n.field("values") == nil && !f.operator.Valueless():
-			l.fail(n.pos, "", "the filter on %s needs values", f.member.text)
-			return
-		}
-		all = append(all, f)
-	})
-	return all
-}
-
-// policyValues reads a list of values, or a claim that is one.
-func (l *loader) policyValues(n *node) []PolicyValue {
-	claim := func(n *node, text string, at func(int) Position) (PolicyValue, bool) {
-		t := n.template
-		if t == nil {
-			var problem *Problem
-			if t, problem = parseTemplate(text, at); problem != nil {
-				l.problems = append(l.problems, *problem)
-				return PolicyValue{}, false
-			}
-		}
-		claims := false
-		for _, node := range t.Nodes {
-			switch node := node.(type) {
-			case Text:
-				continue
-			case Context:
-				if claims = true; node.Method == Bare {
-					continue
-				}
-			}
-			l.fail(n.pos, n.text, "a value of an access policy is text, and claims such as { securityContext.region }")
-			return PolicyValue{}, false
-		}
-		if !claims {
-			return PolicyValue{Constant: query.Value{Text: text}}, true
-		}
-		return PolicyValue{Claims: t}, true
-	}
-	if n.scalar() {
-		if v, ok := claim(n, "{"+n.text+"}", func(i int) Position { return n.at(max(0, i-1)) }); ok {
-			if v.Claims == nil {
-				l.fail(n.pos, n.text, "values is a list, or a claim such as securityContext.regions")
-			}
-			return []PolicyValue{v}
-		}
-		return nil
-	}
-	if n.kind != list {
-		l.fail(n.pos, n.text, "values is a list, or a claim such as securityContext.regions")
-		return nil
-	}
-	var all []PolicyValue
-	for _, item := range n.items {
-		switch {
-		case item.kind == null:
-			all = append(all, PolicyValue{Constant: query.Value{Null: true}})
-		case item.template != nil || item.kind == str && strings.ContainsAny(item.text, `{}`):
-			if v, ok := claim(item, item.text, item.at); ok {
-				all = append(all, v)
-			}
-		case item.scalar():
-			all = append(all, PolicyValue{Constant: query.Value{Text: item.text}})
-		default:
-			l.fail(item.pos, "", "a value is a text, a number, a boolean or nothing, not %s", item.kind)
-		}
-	}
-	return all
-}
-
 // policies resolves the names in the policies of a cube or view.
 func (l *loader) policies(m *Model, c *Cube, d *definition) {
 	for _, raw := range d.policies {
 		p := raw.Policy
 		for _, w := range raw.names {
-			name := strings.TrimPrefix(w.text, "CUBE.")
+			name := unqualified(w.text)
 			if c.Member(name) == nil {
 				l.fail(w.pos, "", "access policy: %s has no member %q%s", c.Name, w.text, spelling.DidYouMean(name, slices.Sorted(maps.Keys(c.byName))))
 			}
 		}
-		p.Rows = l.resolveFilters(m, c, raw.rows)
+		p.Rows = l.resolveFilters(m, c, raw.rows, "access policy")
 		c.Policies = append(c.Policies, &p)
 	}
-}
-
-func (l *loader) resolveFilters(m *Model, c *Cube, filters []policyFilter) []PolicyFilter {
-	var all []PolicyFilter
-	for _, f := range filters {
-		if f.group != nil {
-			all = append(all, PolicyFilter{Group: l.resolveFilters(m, c, f.group), Or: f.or})
-			continue
-		}
-		member := c.Member(strings.TrimPrefix(f.member.text, "CUBE."))
-		if cube, name, dotted := strings.Cut(f.member.text, "."); dotted && cube != "CUBE" && m.Cube(cube) != nil {
-			member = m.Cube(cube).Member(name)
-			if cube != c.Name && (c.View || m.Path(c.Name, cube) == nil) {
-				l.fail(f.member.pos, "", "access policy: %s cannot reach %s", c.Name, f.member.text)
-				continue
-			}
-		}
-		if member == nil || member.Kind != Dimension {
-			l.fail(f.member.pos, "", "access policy: %s has no dimension %q to filter rows by%s", c.Name, f.member.text,
-				spelling.DidYouMean(f.member.text, slices.Sorted(maps.Keys(c.byName))))
-			continue
-		}
-		all = append(all, PolicyFilter{Member: member, Operator: f.operator, Values: f.values})
-	}
-	return all
 }
 
 // Mask is what stands in place of a value that a caller may not see.

@@ -14,7 +14,7 @@ type Template struct {
 	Position Position
 }
 
-// Node is one part of a Template: Text, Ref, CubeSQL, Context, FilterParam, FilterGroup, ConvertTZ,
+// Node is one part of a Template: Text, Ref, CubeSQL, Context, FilterParam, FilterGroup, ConvertTZ, URLEncode,
 // Param or Script.
 type Node interface{ node() }
 
@@ -88,6 +88,12 @@ type ConvertTZ struct {
 	Position Position
 }
 
+// URLEncode is {SQL_UTILS.urlEncode('column')}: a value as it stands in the query of a URL. Its Column is no lambda.
+type URLEncode struct {
+	Column   *Column
+	Position Position
+}
+
 // Param is a parameter of the lambda around it, or an Element of one.
 type Param string
 
@@ -119,6 +125,7 @@ func (Context) node()     {}
 func (FilterParam) node() {}
 func (FilterGroup) node() {}
 func (ConvertTZ) node()   {}
+func (URLEncode) node()   {}
 func (Param) node()       {}
 func (Script) node()      {}
 
@@ -149,6 +156,8 @@ func (t *Template) Walk(f func(Node)) {
 		case FilterParam:
 			column(n.Column)
 		case ConvertTZ:
+			column(n.Column)
+		case URLEncode:
 			column(n.Column)
 		case FilterGroup:
 			for _, p := range n.Params {

@@ -33,27 +33,61 @@ func (l *loader) view(m *Model, d *definition) *Cube {
 	if len(v.Members) == 0 && len(d.views) == 0 && d.extends == (word{}) {
 		l.fail(v.Position, "", "view %s needs cubes", v.Name)
 	}
+	seen := map[string]bool{}
 	for _, f := range d.folders {
-		out := Folder{Name: f.name}
-		for _, member := range v.Members {
-			if f.all {
-				out.Members = append(out.Members, member.FullName())
-			}
+		if seen[f.name.text] {
+			l.fail(f.name.pos, "", "Folder names must be unique within a view. Found duplicate folder '%s' in view '%s'.", f.name.text, v.Name)
 		}
-		for _, w := range f.members {
-			if v.Member(w.text) == nil {
-				l.fail(w.pos, "", "folder %s: %s has no member %q%s", f.name, v.Name, w.text,
-					spelling.DidYouMean(w.text, slices.Sorted(maps.Keys(v.byName))))
-				continue
-			}
-			out.Members = append(out.Members, v.Name+"."+w.text)
-		}
-		v.Folders = append(v.Folders, out)
+		seen[f.name.text] = true
+		v.Folders = append(v.Folders, l.folderOf(v, d, f))
 	}
 	for _, h := range d.paths {
 		l.fail(h.pos, "", "hierarchies of a view are not supported yet; include those of its cubes")
 	}
 	return v
+}
+
+// folderOf finds what a folder of a view shows.
+func (l *loader) folderOf(v *Cube, d *definition, f *folder) Folder {
+	out := Folder{Name: f.name.text}
+	add := func(m *Member) { out.Items = append(out.Items, FolderItem{Member: m.FullName()}) }
+	if f.all { // measures first, as in Cube
+		for _, m := range v.Members {
+			if m.Kind == Measure {
+				add(m)
+			}
+		}
+		for _, m := range v.Members {
+			if m.Kind != Measure {
+				add(m)
+			}
+		}
+	}
+	for _, item := range f.items {
+		switch w := item.member; {
+		case item.folder != nil:
+			inner := l.folderOf(v, d, item.folder)
+			out.Items = append(out.Items, FolderItem{Folder: &inner})
+		case item.path != (word{}):
+			path := strings.Split(item.path.text, ".")
+			if !slices.ContainsFunc(d.views, func(vc *viewCube) bool { return vc.path.text == item.path.text }) {
+				l.fail(item.path.pos, "", "Join path '%s' included in folder '%s' not found in view '%s' cubes definition", item.path.text, f.name.text, v.Name)
+			}
+			for _, m := range v.Members {
+				if m.Source.Member.Cube == path[len(path)-1] {
+					add(m)
+				}
+			}
+		case strings.Contains(w.text, "."):
+			l.fail(w.pos, "", "Paths aren't allowed in the 'folders' but '%s' has been provided for %s", w.text, v.Name)
+		case v.Member(w.text) == nil:
+			l.fail(w.pos, "", "folder %s: %s has no member %q%s", f.name.text, v.Name, w.text,
+				spelling.DidYouMean(w.text, slices.Sorted(maps.Keys(v.byName))))
+		default:
+			add(v.Member(w.text))
+		}
+	}
+	return out
 }
 
 func kindOrder(m *Member) int { return slices.Index([]Kind{Dimension, Measure, Segment}, m.Kind) }
@@ -159,7 +193,7 @@ func (l *loader) showMember(v, c *Cube, path []string, i include, prefix string,
 	}
 	m.Cube, m.Position = v.Name, i.pos
 	m.SQL, m.Case, m.Latitude, m.Longitude, m.Filters = nil, nil, nil, nil, nil
-	m.PrimaryKey, m.Public, m.DrillMembers = false, true, nil
+	m.PrimaryKey, m.Public, m.DrillMembers, m.Order = false, true, nil, ""
 	m.Source = &Source{Member: source, Path: path}
 	if i.title != "" {
 		m.title = i.title

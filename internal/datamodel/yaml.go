@@ -83,6 +83,9 @@ func readYAML(file *source, data []byte) ([]*node, *Problem) {
 		var syntax yaml.Error
 		if errors.As(err, &syntax) {
 			p.Message = syntax.GetMessage()
+			if strings.Contains(p.Message, "'\t'") {
+				p.Message = "YAML is indented with spaces, and this line begins with a tab"
+			}
 			if t := syntax.GetToken(); t != nil {
 				p.Position = file.position(t)
 				p.Text = strings.TrimSpace(file.line(p.Line))

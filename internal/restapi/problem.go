@@ -36,7 +36,8 @@ var status = map[fault.Kind]int{
 // problem is the body of a refusal: Cube's "error", and what our own clients act on.
 type problem struct {
 	Error        string `json:"error"`
-	Type         string `json:"type,omitempty"` // "UserError", which old clients look for
+	Detail       string `json:"detail,omitempty"` // of what is not implemented: why
+	Type         string `json:"type,omitempty"`   // "UserError", which old clients look for
 	Code         string `json:"code,omitempty"`
 	DataSource   string `json:"dataSource,omitempty"`
 	OAuthApp     string `json:"oauthApp,omitempty"`

@@ -142,9 +142,9 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 		{"POST", "convert-query", ScopeSQL, notImplemented("convert-query needs the SQL API")},
 		{"POST", "cubesql", ScopeData, notImplemented("cubesql needs the SQL API")},
 		{"POST", "graphql-to-json", "", notImplemented("GraphQL comes later; send the JSON query to /cubejs-api/v1/load")},
-		{"POST", "pre-aggregations/jobs", ScopeJobs, notImplemented("pre-aggregations are not built yet; queries go to the data source")},
-		{"POST", "pre-aggregations/can-use", ScopeMeta, notImplemented("pre-aggregations are not built yet; queries go to the data source")},
-		{"GET", "run-scheduled-refresh", ScopeJobs, notImplemented("pre-aggregations are not built yet; there is nothing to refresh")},
+		{"POST", "pre-aggregations/jobs", ScopeJobs, h.jobs},
+		{"POST", "pre-aggregations/can-use", ScopeMeta, h.canUse},
+		{"GET", "run-scheduled-refresh", ScopeJobs, h.scheduledRefresh},
 	} {
 		for method := range strings.FieldsSeq(route.methods) {
 			mux.HandleFunc(method+" "+base+route.path, h.serve(route.scope, route.op))
@@ -199,7 +199,7 @@ func (h *Handler) allowed(ctx context.Context, sc securitycontext.Context, scope
 // notImplemented is an operation that Cube has and this version has not.
 func notImplemented(why string) operation {
 	return func(w http.ResponseWriter, r *http.Request, _ securitycontext.Context) error {
-		writeJSON(w, http.StatusNotImplemented, problem{Error: "Not implemented: " + why, Code: "not_implemented", RequestID: httpserver.RequestID(r.Context())})
+		writeJSON(w, http.StatusNotImplemented, problem{Error: "Not implemented", Detail: why, Code: "not_implemented", RequestID: httpserver.RequestID(r.Context())})
 		return nil
 	}
 }

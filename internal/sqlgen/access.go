@@ -251,7 +251,7 @@ func (a *access) applicable(cube *datamodel.Cube) ([]rule, error) {
 }
 
 // conditions makes the filters of a policy for the caller. ok is false when a claim that they need is missing.
-func (a *access) conditions(filters []datamodel.PolicyFilter) (all []condition, ok bool, err error) {
+func (a *access) conditions(filters []datamodel.RowFilter) (all []condition, ok bool, err error) {
 	for _, f := range filters {
 		if f.Group != nil {
 			group, ok, err := a.conditions(f.Group)
@@ -275,6 +275,39 @@ func (a *access) conditions(filters []datamodel.PolicyFilter) (all []condition, 
 		all = append(all, c)
 	}
 	return all, true, nil
+}
+
+// rule adds what the row rules of the cubes of the tree demand, and reports whether that is more than before: it may need
+// more cubes, with rules of their own. Rules hold wherever a cube's rows are joined, though no member of it is read.
+func (p *planner) rule() (more bool, err error) {
+	a := &access{p: p, granted: p.granted, nothing: p.nothing}
+	for _, name := range p.tree.cubes() {
+		for _, r := range p.model.Cube(name).Rules {
+			rows, ok, err := a.conditions(r.Filter)
+			switch {
+			case err != nil:
+				return false, err
+			case !ok && r.Refuse:
+				return false, refusal("Filter for %s is required", filtered(r.Filter[0]))
+			case !ok:
+				a.nothing = true
+			}
+			for _, c := range rows {
+				a.filter(c)
+			}
+		}
+	}
+	more = len(a.granted) > len(p.granted)
+	p.granted, p.nothing = a.granted, a.nothing
+	return more, nil
+}
+
+// filtered names a member that a filter is on.
+func filtered(f datamodel.RowFilter) string {
+	for f.Member == nil {
+		f = f.Group[0]
+	}
+	return f.Member.FullName()
 }
 
 // same reports whether two conditions say the same of the same members.

@@ -24,6 +24,9 @@ type scope struct {
 	// raw: values are themselves, where others see a mask.
 	raw bool
 
+	// optional: the table that is rendered is joined to others, so that a row which it lacks is one of NULLs.
+	optional bool
+
 	// once: each row of a measure's cube comes once, because the rows are those of distinct keys.
 	once bool
 }
@@ -110,6 +113,8 @@ func (s scope) eval(c *datamodel.Cube, t *datamodel.Template, params map[string]
 			part, err = s.filterParams(c, []datamodel.FilterParam{n}, params)
 		case datamodel.ConvertTZ:
 			part, err = s.convertTZ(c, n, params)
+		case datamodel.URLEncode:
+			part, err = s.urlEncode(c, n, params)
 		case datamodel.FilterGroup:
 			part, err = s.filterParams(c, n.Params, params)
 		}
@@ -119,6 +124,16 @@ func (s scope) eval(c *datamodel.Cube, t *datamodel.Template, params map[string]
 		f.add(part)
 	}
 	return f, nil
+}
+
+// urlEncode evaluates SQL_UTILS.urlEncode. It encodes what ends a value in the query of a URL, as Cube does.
+func (s scope) urlEncode(c *datamodel.Cube, n datamodel.URLEncode, params map[string]Fragment) (Fragment, error) {
+	f, err := s.column(c, n.Column, params)
+	f = s.p.d.Text(f)
+	for _, e := range [][2]string{{"%", "%25"}, {"&", "%26"}, {"=", "%3D"}, {"+", "%2B"}, {" ", "%20"}} {
+		f = Format("REPLACE({}, '"+e[0]+"', '"+e[1]+"')", f)
+	}
+	return f, err
 }
 
 // ref evaluates a reference. alone says that it is the whole template, and needs no parentheses.
@@ -138,10 +153,18 @@ func (s scope) ref(c *datamodel.Cube, n datamodel.Ref, alone bool) (Fragment, er
 	if err != nil {
 		return f, err
 	}
-	if !alone && compound(f) {
-		f = Format("({})", f)
+	if !alone {
+		f = operand(f)
 	}
 	return f, nil
+}
+
+// operand returns f as an operator beside it takes it whole: in parentheses where it has parts.
+func operand(f Fragment) Fragment {
+	if compound(f) {
+		return Format("({})", f)
+	}
+	return f
 }
 
 // compound reports whether f is an expression whose parts an operator beside it could bind to: Cube inserts such

@@ -3,6 +3,7 @@ package sqlgen
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
@@ -95,8 +96,10 @@ func (s scope) where(c condition, value func(member) (Fragment, error)) (Fragmen
 	return s.compare(f, c)
 }
 
-// compare returns the condition c on the expression f (cube-rest-api.md §9.2).
+// compare returns the condition c on the expression f (cube-rest-api.md §9.2). Cube puts f there as it is, so that a
+// dimension a OR b that equals $1 means a OR b = $1.
 func (s scope) compare(f Fragment, c condition) (Fragment, error) {
+	f = operand(f)
 	if c.dates != nil {
 		from, to, err := c.dates.Bounds(s.p.loc)
 		if err != nil {
@@ -162,6 +165,21 @@ func (s scope) compare(f Fragment, c condition) (Fragment, error) {
 		return s.like(f, p, values, null), nil
 	}
 	return s.compareDates(f, c)
+}
+
+// holdsForNull reports whether c, which is no group, holds where its member is NULL.
+func (c condition) holdsForNull() bool {
+	null := slices.ContainsFunc(c.values, func(v query.Value) bool { return v.Null })
+	switch c.operator {
+	case query.NotSet:
+		return true
+	case query.Equals, query.In:
+		return null
+	case query.NotEquals, query.NotIn:
+		return !null
+	}
+	p, ok := patterns[c.operator]
+	return ok && p.not != null
 }
 
 // pattern says where an operator lets any text stand.
@@ -315,6 +333,9 @@ func (s scope) pushed(c *datamodel.Cube, cond condition, ps []datamodel.FilterPa
 	}
 	if _, masked := s.p.masks[cond.member.base]; masked {
 		return Fragment{}, false, nil // the column would tell what the mask hides
+	}
+	if s.optional && cond.holdsForNull() {
+		return Fragment{}, false, nil // a row that it drops here would come back as NULLs, for which it holds
 	}
 	for _, p := range ps {
 		name := p.Cube + "." + p.Member

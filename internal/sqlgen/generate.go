@@ -51,8 +51,8 @@ type planner struct {
 	subqueries []subquery
 	value      *datamodel.Member // of the sub-query that is planned; nil in the query itself
 
-	granted []condition // what access policies demand of rows: WHERE
-	nothing bool        // access policies let no row through
+	granted []condition // what access policies and row rules demand of rows: WHERE
+	nothing bool        // they let no row through
 	masks   map[*datamodel.Member]mask
 
 	names []string // all members the query names
@@ -121,8 +121,23 @@ func (p *planner) resolve() error {
 	return p.source()
 }
 
-// joinAll finds the joins. The members are given in the order in which Cube considers their cubes as roots.
+// joinAll finds the joins, and what the row rules of all joined cubes demand.
 func (p *planner) joinAll() error {
+	for {
+		if err := p.joinMembers(); err != nil {
+			return err
+		}
+		if more, err := p.rule(); err != nil || !more {
+			return err
+		}
+		if err := p.findSubqueries(); err != nil {
+			return err
+		}
+	}
+}
+
+// joinMembers finds the joins. The members are given in the order in which Cube considers their cubes as roots.
+func (p *planner) joinMembers() error {
 	var (
 		h   hints
 		all []member
@@ -332,9 +347,11 @@ func (s scope) after(f Fragment, root *datamodel.Cube) (Fragment, error) {
 // rest returns the joins of the scope's tree. Rows are joined by the values themselves, masked or not.
 func (s scope) rest() (Fragment, error) {
 	s.raw = true
+	joined := s
+	joined.optional = true
 	var f Fragment
 	for _, j := range s.tree.joins {
-		table, err := s.from(s.p.model.Cube(j.To))
+		table, err := joined.from(s.p.model.Cube(j.To))
 		if err != nil {
 			return f, err
 		}

@@ -1,6 +1,7 @@
 package sqlgen
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,22 +20,31 @@ func (s scope) wall(m *datamodel.Member, granularity string) (Fragment, error) {
 		}
 		return value()
 	}
-	s.inZone = false
+	s.inZone = !ok && s.p.local(m, 0)
 	f, err := s.dimension(m)
-	if err != nil {
+	if err != nil || s.inZone {
 		return f, err
 	}
-	if f = s.p.d.InZone(f, s.p.zone); ok {
+	if f = s.p.d.InZone(operand(f), s.p.zone); ok {
 		f = s.p.cut(f, g)
 	}
 	return f, nil
+}
+
+// local reports whether the SQL of a time dimension is made of the buckets of another, as in {created_at.quarter}: these are
+// wall time already. depth bounds what only a script can make endless.
+func (p *planner) local(m *datamodel.Member, depth int) bool {
+	return depth < maxDepth && slices.ContainsFunc(p.references(p.model.Cube(m.Cube), templates(m)), func(ref datamodel.Reference) bool {
+		return ref.Granularity != "" || ref.Member != nil && ref.Member != m && ref.Member.Type == datamodel.Time &&
+			ref.Member.Kind == datamodel.Dimension && p.local(ref.Member, depth+1)
+	})
 }
 
 // convertTZ evaluates SQL_UTILS.convertTz: what stands in it is converted here, and no further in.
 func (s scope) convertTZ(c *datamodel.Cube, n datamodel.ConvertTZ, params map[string]Fragment) (Fragment, error) {
 	s.inZone = false
 	f, err := s.column(c, n.Column, params)
-	return s.p.d.InZone(f, s.p.zone), err
+	return s.p.d.InZone(operand(f), s.p.zone), err
 }
 
 // cut returns wall time cut to the start of its bucket (cube-data-model.md §7). All of it is arithmetic of wall time, in

@@ -64,6 +64,8 @@ func oracleCases() map[string][]oracleCase {
 		"long_chain":           chainCases,
 		"rolling":              rollingCases,
 		"custom_granularities": customGranularityCases,
+		"commerce":             commerceCases,
+		"reporting":            reportingCases,
 	}
 }
 

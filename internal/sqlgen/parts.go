@@ -307,6 +307,8 @@ func (p *planner) joinOwn(pt part) (*tree, error) {
 			continue
 		case t.multiplied(pt.cube.Name):
 			return nil, multiplies(pt.leaves[0])
+		case slices.ContainsFunc(t.cubes(), func(name string) bool { return !p.tree.has(name) && len(p.model.Cube(name).Rules) > 0 }):
+			return nil, multiplies(pt.leaves[0]) // the rules of a cube hold in the query's joins alone
 		}
 		p.sort(t)
 		return t, nil

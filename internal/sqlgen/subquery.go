@@ -70,20 +70,7 @@ func (p *planner) subquery(s subquery) (Fragment, error) {
 	}
 	in.columns = append(in.columns, column{member: p.named(&measure), alias: "value"})
 	if s.Propagate {
-		reaches := func(c condition) bool {
-			all := true
-			c.each(func(c condition) {
-				all = all && !c.member.base.SubQuery && (p.model.Path(s.Cube, c.member.base.Cube) != nil || slices.ContainsFunc(p.reads(&measure), func(m *datamodel.Member) bool {
-					return p.model.Path(m.Cube, c.member.base.Cube) != nil
-				}))
-			})
-			return all
-		}
-		for _, c := range slices.Concat(p.ranges, p.rows) {
-			if reaches(c) {
-				in.rows = append(in.rows, c)
-			}
-		}
+		p.propagate(in, s.Cube, p.reads(&measure))
 	}
 	if err := in.restrictSubquery(&measure, s.beneath); err != nil {
 		return Fragment{}, err
@@ -104,11 +91,43 @@ func (p *planner) subquery(s subquery) (Fragment, error) {
 	return in.body()
 }
 
-// restrictSubquery applies the access policies to what a sub-query reads. The dimension itself is decided about where it
-// is named.
+// propagate gives the sub-query in, of a dimension of cube, the filters and segments of p on what its measures can reach.
+// What is itself made of sub-queries stays outside, as in Cube.
+func (p *planner) propagate(in *planner, cube string, measures []*datamodel.Member) {
+	reaches := func(m member) bool {
+		if slices.ContainsFunc(p.reads(m.base), func(read *datamodel.Member) bool { return read.SubQuery }) {
+			return false
+		}
+		return p.model.Path(cube, m.base.Cube) != nil || slices.ContainsFunc(measures, func(from *datamodel.Member) bool {
+			return p.model.Path(from.Cube, m.base.Cube) != nil
+		})
+	}
+	for _, c := range slices.Concat(p.ranges, p.rows) {
+		all := true
+		c.each(func(c condition) { all = all && reaches(c.member) })
+		if all {
+			in.rows = append(in.rows, c)
+		}
+	}
+	for _, m := range p.segments {
+		if reaches(m) {
+			in.segments = append(in.segments, m)
+		}
+	}
+}
+
+// restrictSubquery applies the access policies to what a sub-query reads, for its value and for the filters that were
+// propagated to it. The dimension itself is decided about where it is named.
 func (p *planner) restrictSubquery(m *datamodel.Member, beneath bool) error {
 	a := &access{p: p, rules: map[string][]rule{}}
-	for _, read := range p.reads(m)[1:] {
+	reads := p.reads(m)[1:]
+	for _, s := range p.segments {
+		reads = append(reads, p.reads(s.base)...)
+	}
+	for _, c := range p.rows {
+		c.each(func(c condition) { reads = append(reads, p.reads(c.member.base)...) })
+	}
+	for _, read := range reads {
 		ok, err := a.decide(decision{member: read, beneath: beneath})
 		if err != nil {
 			return err

@@ -100,3 +100,42 @@ func TestSubQueries(t *testing.T) {
 		})
 	}
 }
+
+// A filter that is propagated reads a cube of its own: its policies hold inside the sub-query too.
+func TestPoliciesHoldForWhatIsPropagated(t *testing.T) {
+	m, err := datamodel.Load(fstest.MapFS{"shop.yml": {Data: []byte(`
+cubes:
+  - name: regions
+    sql: SELECT DISTINCT region FROM orders
+    joins: [{name: orders, relationship: one_to_many, sql: "{CUBE}.region = {orders}.region"}]
+    dimensions:
+      - {name: region, sql: region, type: string, primary_key: true, public: true}
+      - {name: spent, sql: "{orders.total}", type: number, sub_query: true, propagate_filters_to_sub_query: true}
+  - name: orders
+    sql_table: orders
+    joins: [{name: buyers, relationship: many_to_one, sql: "{CUBE}.user_id = {buyers.id}"}]
+    dimensions: [{name: id, sql: id, type: number, primary_key: true}]
+    measures: [{name: total, sql: amount, type: sum}]
+  - name: buyers
+    sql_table: users
+    dimensions:
+      - {name: id, sql: id, type: number, primary_key: true}
+      - {name: country, sql: country, type: string}
+      - {name: age, sql: age, type: number}
+    segments: [{name: grown, sql: "{CUBE}.age > 1"}]
+    access_policy: [{group: "*", row_level: {filters: [{member: country, operator: equals, values: [DE]}]}}]
+`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := openShop(t, seed)
+	for _, narrowed := range []string{`"filters":[{"member":"buyers.age","operator":"gt","values":["1"]}]`, `"segments":["buyers.grown"]`} {
+		plan, err := sqlgen.Generate(m, caller(nil, nil), decode(t, `{"dimensions":["regions.region","regions.spent"],"order":[["regions.region","asc"]],`+narrowed+`}`), options(sqlgen.Postgres{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := rows(t, db, plan.SQL, plan.Args), []string{"eu 10", "us 20"}; !slices.Equal(got, want) {
+			t.Errorf("%s: rows %q, want %q\n%s\n%v", narrowed, got, want, plan.SQL, plan.Args)
+		}
+	}
+}

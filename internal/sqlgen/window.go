@@ -377,7 +377,7 @@ func (p *planner) rollingRows(pt part, atom string) (f Fragment, counted []bool,
 		}
 		counted = append(counted, leaf.Type == datamodel.Count && pt.cube == nil && leaf.SQL == nil && s.repeats(c))
 		if leaf.Type == datamodel.Count && !counted[i] {
-			value = Format("CASE WHEN {} IS NULL THEN 0 ELSE 1 END", value)
+			value = Format("CASE WHEN {} IS NULL THEN 0 ELSE 1 END", operand(value))
 		}
 		name := p.d.Quote(fmt.Sprintf("value_%d", i))
 		list = append(list, Format("{} "+name, value))

@@ -164,7 +164,7 @@ func TestLoadNamesEveryMistake(t *testing.T) {
 		{"a key of a member", "cube('a', { sql_table: 't', measures: {\n  n: { typ: 'count', type: 'count' } } })", `a.js:2:8: a measure has no key "typ"; did you mean "type"?`},
 		{"a key given twice", "cube('a', { sql_table: 't', sqlTable: 't' })", "a.js:1:29: sqlTable is given twice"},
 		{"a type that does not exist", "cube('a', { sql_table: 't', dimensions: { d: { sql: `x`, type: `text` } } })",
-			`a.js:1:64: type must be one of [boolean, geo, number, string, time]: text`},
+			`a.js:1:64: "dimensions.d.type" must be one of [boolean, geo, number, string, time]: text`},
 		{"a name that nothing has", "cube('a', { sql_table: 't', dimensions: { status: { sql: `x`, type: `string` },\n  d: { sql: `${CUBE}.x + ${statu}`, type: `string` } } })",
 			`a.js:2:28: "statu": statu is not defined; did you mean "status"?: {CUBE}.x + {statu}`},
 		{"a name in SQL of a query", "cube('a', { sql: SECURITY_CONTEXT.x.unsafeValue() ? `${othr.sql()}` : '', measures: {} }); cube('other', { sql_table: 't' })",
@@ -353,9 +353,11 @@ func TestSQLThatAScriptMakesReferToItself(t *testing.T) {
 
 func TestGranularities(t *testing.T) {
 	m := mustLoad(t, "a.js", "cube('a', { sql_table: 't', dimensions: { at: { type: 'time', sql: 'at', granularities: {\n"+
-		"fiscalYear: { interval: '1 year', offset: '3 months', title: 'FY' }, week: { sql: `${CUBE}.week` } } },\nlocal: { type: 'string', sql: `EXTRACT(HOUR FROM ${SQL_UTILS.convertTz(`${CUBE}.at`)})` } } })")
-	sql, _, err := generate(m, nil, `{"dimensions":["a.at.fiscalYear","a.at.week","a.local"]}`, sqlgen.Options{})
-	for _, want := range []string{`"a".week "a__at_week"`, `EXTRACT(HOUR FROM ("a".at::timestamptz AT TIME ZONE 'UTC')) "a__local"`} {
+		"fiscalYear: { interval: '1 year', offset: '3 months', title: 'FY' }, week: { sql: `${CUBE}.week` } } },\nlocal: { type: 'string', sql: `EXTRACT(HOUR FROM ${SQL_UTILS.convertTz(`${CUBE}.at`)})` },\n"+
+		"link: { type: 'string', sql: `'?q=' || ${SQL_UTILS.urlEncode(`${TABLE}.at`)}` } } })")
+	sql, _, err := generate(m, nil, `{"dimensions":["a.at.fiscalYear","a.at.week","a.local","a.link"]}`, sqlgen.Options{})
+	for _, want := range []string{`"a".week "a__at_week"`, `EXTRACT(HOUR FROM ("a".at::timestamptz AT TIME ZONE 'UTC')) "a__local"`,
+		`'?q=' || REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(CAST("a".at AS TEXT), '%', '%25'), '&', '%26'), '=', '%3D'), '+', '%2B'), ' ', '%20') "a__link"`} {
 		if err != nil || !strings.Contains(sql, want) {
 			t.Errorf("SQL = %s, %v, want %s in it", sql, err, want)
 		}
@@ -363,7 +365,7 @@ func TestGranularities(t *testing.T) {
 }
 
 func TestNotices(t *testing.T) {
-	m := mustLoad(t, "a.js", "cube('a', { sql_table: 't', measures: { n: { type: 'count' } },\n  preAggregations: {\n    main: { measures: [n], timeDimension: CUBE.at, granularity: 'day' } } })")
+	m := mustLoad(t, "a.js", "cube('a', { sql_table: 't', measures: { n: { type: 'count' } }, dimensions: { at: { sql: `at`, type: `time` } },\n  preAggregations: {\n    main: { measures: [n], timeDimension: CUBE.at, granularity: 'day' } } })")
 	var got []string
 	for _, n := range m.Notices() {
 		got = append(got, n.String())

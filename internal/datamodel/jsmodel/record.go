@@ -125,6 +125,8 @@ func shown(n datamodel.Node) string {
 		return "{FILTER_GROUP(…)}"
 	case datamodel.ConvertTZ:
 		return "{SQL_UTILS.convertTz('" + n.Column.SQL + "')}"
+	case datamodel.URLEncode:
+		return "{SQL_UTILS.urlEncode('" + n.Column.SQL + "')}"
 	case datamodel.Param:
 		return "{" + string(n) + "}"
 	}
@@ -418,12 +420,15 @@ func (r *recording) filterParams(path []string) goja.Value {
 
 // sqlUtils stands for a function of SQL_UTILS.
 func (r *recording) sqlUtils(name string) goja.Value {
-	if name != "convertTz" {
+	if name != "convertTz" && name != "urlEncode" {
 		return r.fail("SQL_UTILS.%s is not supported yet", name)
 	}
 	return r.vm.ToValue(func(call goja.FunctionCall) goja.Value {
-		n := datamodel.ConvertTZ{Column: r.column(call.Argument(0), name), Position: r.position("SQL_UTILS", name)}
-		return r.vm.ToValue(r.mark(n))
+		column, position := r.column(call.Argument(0), name), r.position("SQL_UTILS", name)
+		if name == "urlEncode" {
+			return r.vm.ToValue(r.mark(datamodel.URLEncode{Column: column, Position: position}))
+		}
+		return r.vm.ToValue(r.mark(datamodel.ConvertTZ{Column: column, Position: position}))
 	})
 }
 

@@ -210,7 +210,7 @@ func (r *recording) names() []datamodel.Ref {
 
 func special(name string) bool {
 	return slices.Contains(contextNames, name) ||
-		slices.Contains([]string{"userAttributes", "user_attributes", "groups", "FILTER_PARAMS", "FILTER_GROUP", "SQL_UTILS", "CUBE"}, name)
+		slices.Contains([]string{"userAttributes", "user_attributes", "groups", "FILTER_PARAMS", "FILTER_GROUP", "SQL_UTILS", "CUBE", "TABLE"}, name)
 }
 
 // call calls a lazy function, and what it returns as long as that is a function, and awaits the result. plain reports

@@ -1,0 +1,115 @@
+package datamodel
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/behalf-project/behalf/internal/spelling"
+)
+
+// RowRule is a filter that every query which touches its cube gets, whoever asks and through whatever view: what others
+// write as a queryRewrite (cube-data-model.md §17). It is demanded beside the access policies, and grants nothing.
+type RowRule struct {
+	Filter   []RowFilter // all must hold
+	Refuse   bool        // a claim that is missing refuses the query, where otherwise it lets no row through
+	Position Position
+}
+
+// rowRule is a RowRule as its file has it.
+type rowRule struct {
+	RowRule
+	cubes  []word
+	filter []rowFilter
+}
+
+// rowRule reads one entry of row_rules.
+func (l *loader) rowRule(n *node) {
+	r := rowRule{RowRule: RowRule{Position: n.pos}}
+	missing := "deny"
+	l.mapping(n, keys{of: "a row rule", read: map[string]func(*node){
+		"cubes":  l.words(&r.cubes),
+		"filter": func(n *node) { r.filter = l.rowFilters(&node{kind: list, items: []*node{n}, pos: n.pos, file: n.file}) },
+		"on_missing": func(n *node) {
+			if n.text == "allow" {
+				l.fail(n.pos, n.text, "a rule that a missing claim switches off would be none: on_missing is deny or refuse")
+				return
+			}
+			oneOf(l, &missing, "on_missing", map[string]string{"deny": "deny", "refuse": "refuse"})(n)
+		},
+	}})
+	r.Refuse = missing == "refuse"
+	switch {
+	case n.field("cubes") == nil || n.field("cubes").kind == list && len(r.cubes) == 0:
+		l.fail(n.pos, "", "a row rule needs the cubes that it is of")
+	case n.field("filter") == nil:
+		l.fail(n.pos, "", "a row rule needs a filter, such as {member: orders.tenant_id, operator: equals, values: [\"{context.tenant_id}\"]}")
+	}
+	l.rules = append(l.rules, r)
+}
+
+// rowRules gives the rules to their cubes, and to the cubes that extend these.
+func (l *loader) rowRules(m *Model) {
+	for _, r := range l.rules {
+		for _, w := range r.cubes {
+			switch c := m.Cube(w.text); {
+			case c == nil:
+				l.fail(w.pos, "", "row rule: there is no cube %q%s", w.text, spelling.DidYouMean(w.text, l.names(false)))
+				continue
+			case c.View:
+				l.fail(w.pos, "", "row rule: %s is a view; name the cubes beneath, and the rule holds through every view of them", w.text)
+				continue
+			}
+			for _, c := range m.cubes {
+				if !c.View && m.extends(c, w.text) {
+					rule := r.RowRule
+					rule.Filter = l.resolveFilters(m, c, own(r.filter, w.text), "row rule")
+					c.Rules = append(c.Rules, &rule)
+				}
+			}
+		}
+	}
+}
+
+// extends reports whether c is the named cube, or extends it.
+func (m *Model) extends(c *Cube, name string) bool {
+	for ; c != nil; c = m.byName[c.Extends] {
+		if c.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// own returns filters in which the members of a cube are named without it, so that they are those of a cube that extends it.
+func own(filters []rowFilter, cube string) []rowFilter {
+	filters = slices.Clone(filters)
+	for i := range filters {
+		filters[i].member.text = strings.TrimPrefix(filters[i].member.text, cube+".")
+		filters[i].group = own(filters[i].group, cube)
+	}
+	return filters
+}
+
+// ruled checks what rules do not reach by themselves: a cube that is made of the SQL of another, and a filter that is made
+// of other cubes' measures.
+func (c *checker) ruled() {
+	for _, cube := range c.model.cubes {
+		for _, from := range c.from[cube.Name] {
+			if of := c.model.Cube(from); of != nil && len(of.Rules) > 0 && len(cube.Rules) == 0 {
+				c.fail(cube.Position, "", "the sql of %s is made of %s, whose row rules do not reach into it: name %[1]s in a row rule too", cube.Name, from)
+			}
+		}
+		for _, r := range cube.Rules {
+			c.ruledBy(r.Filter, r.Position)
+		}
+	}
+}
+
+func (c *checker) ruledBy(filters []RowFilter, at Position) {
+	for _, f := range filters {
+		c.ruledBy(f.Group, at)
+		if f.Member != nil && f.Member.SubQuery {
+			c.fail(at, "", "row rule: %s is a sub_query, which is known too late to filter rows by", f.Member.FullName())
+		}
+	}
+}
