@@ -407,7 +407,7 @@ func TestADotenvFileIsReadUnderTheEnvironment(t *testing.T) {
 	if cfg.Auth.APISecret.Reveal() != "of-the-file-0123456789abcdef0123456789" || cfg.Server.Listen != "127.0.0.1:4200" {
 		t.Errorf("listen on %s", cfg.Server.Listen)
 	}
-	if h := cfg.Hooks; len(h.Variables) != 0 || !slices.Contains(h.Withheld, "TENANT") || !slices.Contains(h.Withheld, "OTHER") {
+	if h := cfg.Hooks; len(h.Variables.Granted) != 0 || !slices.Contains(h.Variables.Withheld, "TENANT") || !slices.Contains(h.Variables.Withheld, "OTHER") {
 		t.Errorf("hooks: %+v", h)
 	}
 }
@@ -417,8 +417,8 @@ func TestWhatHooksMayDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h := cfg.Hooks; fmt.Sprint(h.Variables) != "map[TENANT:t]" || !slices.Contains(h.Withheld, "SECRET") || slices.Contains(h.Withheld, "TENANT") {
-		t.Errorf("hooks: %+v", h)
+	if v := cfg.Hooks.Variables; fmt.Sprint(v.Granted, v.Unset) != "map[TENANT:t] [UNSET]" || !slices.Contains(v.Withheld, "SECRET") || slices.Contains(v.Withheld, "TENANT") {
+		t.Errorf("hooks: %+v", v)
 	}
 	for text, want := range map[string]string{
 		"hooks: {timeout: 1ms}": "between", "hooks: {timeout: 2h}": "between", "hooks: {allow_hosts: [\"https://idp.example.com\"]}": "no host", "hooks: {allow_hosts: [\"*\"]}": "no host",

@@ -125,7 +125,7 @@ func (p *exprParser) reference() (Node, *Problem) {
 		}
 		return ConvertTZ{Column: c.column, Position: pos}, nil
 	case "COMPILE_CONTEXT":
-		return nil, p.fail(start, "%s is not supported yet", path[0])
+		return nil, p.fail(start, "COMPILE_CONTEXT is for templates: write {{ %s }}", strings.Join(path, "."))
 	case "True", "False", "None", "lambda", "not":
 		return nil, p.fail(start, "an expression in braces is a name, a path or a call, not %s", path[0])
 	}
