@@ -167,7 +167,7 @@ func (l *Live) compile(ctx context.Context, asker map[string]any) (*Model, *Comp
 	c := &Compilation{ByAppID: l.cfg.ByAppID, Asker: asker, Variables: l.cfg.Variables}
 	m, err := l.cfg.Load(ctx, c, l.cfg.Files)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("the data model was not compiled within %s", compileTime)
+		err = fmt.Errorf("the data model was not compiled within %s: %w", compileTime, err)
 	}
 	return m, c, err
 }

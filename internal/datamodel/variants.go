@@ -109,25 +109,33 @@ func (l *Live) Model(ctx context.Context, appID string, asker func() map[string]
 	if m, err, ok := l.variants.serve(appID, who); ok {
 		return m, err
 	}
-	l.compileFor(context.WithoutCancel(ctx), appID, who) // it is for all who wait
-	m, err, _ := l.variants.serve(appID, who)
-	return m, err
+	return l.compileFor(context.WithoutCancel(ctx), appID, who).serve(appID, who) // it is for all who wait
 }
 
-// serve returns what there is for an application id: its model, or a refusal.
+// serve returns what there is for somebody of an application id: its model, or a refusal.
 func (v *variants) serve(appID string, asker map[string]any) (m *Model, err error, ok bool) {
-	if one, ok := v.kept.Get(appID); ok {
-		if where, ok := one.model.Agrees(asker); !ok {
-			return nil, differs(appID, where), true
-		}
-		return one.model, nil, true
-	}
-	if one, ok := v.failed.Get(appID); ok {
-		if _, same := one.Agrees(asker); same { // others may have what it takes
-			return nil, fault.Wrap(fault.Unavailable, one.err, "The data model cannot be compiled for the application id %q. An admin finds the place in the log.", appID), true
+	one, ok := v.kept.Get(appID)
+	if !ok {
+		if one, ok = v.failed.Get(appID); ok {
+			_, ok = one.Agrees(asker) // others may have what it takes
 		}
 	}
-	return nil, nil, false
+	if !ok {
+		return nil, nil, false
+	}
+	m, err = one.serve(appID, asker)
+	return m, err, true
+}
+
+// serve returns the model, or a refusal.
+func (v *variant) serve(appID string, asker map[string]any) (*Model, error) {
+	if v.model == nil {
+		return nil, fault.Wrap(fault.Unavailable, v.err, "The data model cannot be compiled for the application id %q. An admin finds the place in the log.", appID)
+	}
+	if where, ok := v.model.Agrees(asker); !ok {
+		return nil, differs(appID, where)
+	}
+	return v.model, nil
 }
 
 // differs refuses somebody for whom the model of their application id is not.
@@ -138,15 +146,17 @@ func differs(appID, where string) error {
 }
 
 // compileFor compiles the model of one application id and keeps what came of it. The caller has the turn.
-func (l *Live) compileFor(ctx context.Context, appID string, asker map[string]any) {
+func (l *Live) compileFor(ctx context.Context, appID string, asker map[string]any) *variant {
 	m, c, err := l.compile(ctx, asker)
 	one := &variant{Compilation: c, model: m, err: err, at: time.Now()}
 	if err != nil {
 		one.model = l.variants.lastGood(appID)
 		l.cfg.Log.Error("the data model cannot be compiled for an application id", zap.String("app_id", appID), zap.Bool("last_good_serves", one.model != nil), zap.Error(err))
 		if one.model == nil {
-			l.variants.failed.Add(appID, one)
-			return
+			if !errors.Is(err, context.DeadlineExceeded) { // which may be in time once more
+				l.variants.failed.Add(appID, one)
+			}
+			return one
 		}
 	} else {
 		l.tell(m)
@@ -156,6 +166,7 @@ func (l *Live) compileFor(ctx context.Context, appID string, asker map[string]an
 	if l.variants.kept.Add(appID, one) {
 		l.cfg.Log.Warn("more application ids ask than models.max_variants keeps: each is compiled again when it comes back", zap.Int("max", l.cfg.Max))
 	}
+	return one
 }
 
 // recompile compiles the model of each application id that has one, after an edit, for whom it was compiled first. The

@@ -239,7 +239,7 @@ func TestVariablesOfAModel(t *testing.T) {
 		{"granted", "a.js", a("`SELECT * FROM ${process.env.SCHEMA}`"), "s", "", ""},
 		{"granted and not set", "a.js", a("`SELECT * FROM ${process.env.LATER}`"), "undefined", "", ""},
 		{"not granted and not set", "a.js", "\n" + a("`SELECT * FROM ${process.env.OTHER || 'public'}`"), "public", "a.js:2:47: the variable OTHER is undefined: it is not set, and not named in models.env", ""},
-		{"not granted and set", "a.js", "\n" + a("`SELECT * FROM ${process.env.SECRET}`"), "", "", "a.js:2:47: the variable SECRET is set, and models may not read it: name it in models.env of behalf.yaml"},
+		{"not granted and set", "a.js", "\n" + a("`SELECT * FROM ${process.env.SECRET}`"), "", "", "a.js:2:47: TypeError: the variable SECRET is set, and models may not read it: name it in models.env of behalf.yaml"},
 		{"whether it is set", "a.js", a("`SELECT * FROM ${'SECRET' in process.env}`"), "", "", "the variable SECRET is set, and models may not read it"},
 		{"all names", "a.js", a("`SELECT * FROM ${Object.keys(process.env)}_${JSON.stringify(process.env).length}`"), "SCHEMA_14", "", ""},
 		{"granted in a template", "a.yml", template("{{ env_var('SCHEMA', 'public') }}"), "t_s", "", ""},
