@@ -429,6 +429,34 @@ func TestWhatHooksMayDo(t *testing.T) {
 	}
 }
 
+// A name with a star grants no secret of the server: those are granted by their full names.
+func TestWhichVariablesAListGrants(t *testing.T) {
+	environ := []string{"MODEL_A=1", "MODEL_B=2", "MODEL_SECRET=of-the-server-0123456789abcdef01234567", "MODELS=3", "CUBEJS_DB_TYPE=duckdb", "CUBEJS_DB_NAME=n", "BEHALF_CLI_TOKEN=t", "AWS_SECRET_ACCESS_KEY=k", "OTHER=o"}
+	cfg, err := load(t, "auth: {api_secret: {env: MODEL_SECRET}}\nmodels: {env: [MODEL_*, CUBEJS_DB_NAME, UNSET]}\nhooks: {env: [MODEL_SECRET, M_*]}", environ...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := cfg.Models.Variables; fmt.Sprint(v.Granted) != "map[CUBEJS_DB_NAME:n MODEL_A:1 MODEL_B:2]" || fmt.Sprint(v.Unset) != "[UNSET]" ||
+		!slices.Contains(v.Withheld, "MODEL_SECRET") || !slices.Contains(v.Withheld, "AWS_SECRET_ACCESS_KEY") || !slices.Contains(v.Withheld, "MODELS") {
+		t.Errorf("models: %+v", v)
+	}
+	if v := cfg.Hooks.Variables; fmt.Sprint(v.Granted) != "map[MODEL_SECRET:of-the-server-0123456789abcdef01234567]" || !slices.Contains(v.Withheld, "MODEL_A") {
+		t.Errorf("hooks: %+v", v)
+	}
+	for _, name := range []string{"'*'", "'_*'", "'MODEL*'", "'MODEL_*_X'", "'*_SECRET'", "'BEHALF_*'", "'CUBEJS_DB_*'", "'AWS_*'", "''"} {
+		for _, list := range []string{"models", "hooks"} {
+			if _, err := load(t, list+": {env: ["+name+"]}", environ...); err == nil || !strings.Contains(err.Error(), list+".env: ") {
+				t.Errorf("%s.env: [%s] = %v, want a refusal", list, name, err)
+			}
+		}
+	}
+	for _, n := range []string{"0", "257"} {
+		if _, err := load(t, "models: {max_variants: "+n+"}"); err == nil || !strings.Contains(err.Error(), "between 1 and 256") {
+			t.Errorf("models.max_variants: %s = %v", n, err)
+		}
+	}
+}
+
 func FuzzDotenv(f *testing.F) {
 	for _, s := range []string{"A=b # c\nexport B='c\nd'\n", "A=`\nB=\"\\n\"", "A:\tb\r\n", "=\n'"} {
 		f.Add(s)

@@ -48,6 +48,9 @@ func (e *PerAppID) Error() string {
 	return Problem{Position: e.At, Message: "the model reads COMPILE_CONTEXT, so it is compiled for each application id, when the first of it asks"}.String()
 }
 
+// root is what files call the context.
+const root = "COMPILE_CONTEXT"
+
 // Bounds of what is recorded.
 const (
 	maxReads   = 1000
@@ -236,7 +239,7 @@ func wordsOnly(path []string, v any) error {
 }
 
 func shownPath(path []string) string {
-	return strings.Join(append([]string{"COMPILE_CONTEXT"}, path...), ".")
+	return strings.Join(append([]string{root}, path...), ".")
 }
 
 // Variable returns a variable of the machine for a file, which asks at a place. One that is set and not granted is an

@@ -36,8 +36,7 @@ func render(ctx context.Context, c *Compilation, fsys fs.FS, name string, data [
 	}
 	around := &rendering{compilation: c, name: name, text: string(data)}
 	out, problem := around.execute(ctx, fsys, string(data))
-	if err := around.refused(); err != nil {
-		at := around.place("COMPILE_CONTEXT")
+	if at, err := around.refused(); err != nil {
 		if errors.Is(err, ErrNobody) {
 			c.Wait(at)
 			return nil, nil, nil

@@ -17,23 +17,26 @@ type rendering struct {
 	compilation *Compilation
 	name, text  string // of the template
 
-	mu      sync.Mutex
-	refusal error
+	mu        sync.Mutex
+	refusal   error
+	refusedAt Position
 }
 
-func (r *rendering) refuse(err error) error {
+// refuse keeps err, which is of a line that has the words, and returns it.
+func (r *rendering) refuse(err error, words ...string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refusal == nil {
-		r.refusal = err
+		r.refusal, r.refusedAt = err, r.place(words...)
 	}
 	return err
 }
 
-func (r *rendering) refused() error {
+// refused returns the first refusal, or nil.
+func (r *rendering) refused() (Position, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.refusal
+	return r.refusedAt, r.refusal
 }
 
 // place returns the first line of the template that has all the words, or else the first.
@@ -52,8 +55,7 @@ func (r *rendering) place(words ...string) Position {
 func (r *rendering) environment() *exec.Environment {
 	env := *jinjaEnvironment
 	env.Context = exec.EmptyContext().Update(env.Context).Update(exec.NewContext(map[string]any{
-		"COMPILE_CONTEXT": jinjaObject{{rendering: r}},
-		"env_var":         r.envVar,
+		root: jinjaObject{{rendering: r}}, "env_var": r.envVar,
 	}))
 	return &env
 }
@@ -61,19 +63,19 @@ func (r *rendering) environment() *exec.Environment {
 // envVar is env_var(name) and env_var(name, default).
 func (r *rendering) envVar(_ *exec.Evaluator, args *exec.VarArgs) (*exec.Value, error) {
 	if n := len(args.Args); n < 1 || n > 2 || !args.Args[0].IsString() || len(args.KwArgs) > 0 {
-		return nil, r.refuse(errors.New("env_var takes the name of a variable and a default: env_var('SCHEMA', 'public')"))
+		return nil, r.refuse(errors.New("env_var takes the name of a variable and a default: env_var('SCHEMA', 'public')"), "env_var")
 	}
 	name := args.Args[0].String()
 	value, ok, err := r.compilation.Variable(name, r.place("env_var", name))
 	switch {
 	case err != nil:
-		return nil, r.refuse(err)
+		return nil, r.refuse(err, "env_var", name)
 	case ok:
 		return exec.AsValue(value), nil
 	case len(args.Args) == 2:
 		return args.Args[1], nil
 	}
-	return nil, r.refuse(fmt.Errorf("the variable %s is not set, or not named in models.env of behalf.yaml; give a default with env_var('%[1]s', '…')", name))
+	return nil, r.refuse(fmt.Errorf("the variable %s is not set, or not named in models.env of behalf.yaml; give a default with env_var('%[1]s', '…')", name), "env_var", name)
 }
 
 // jinjaObject is an object of COMPILE_CONTEXT in a template. Its values are read by name. The engine takes it for a list
@@ -92,19 +94,19 @@ func (p *jinjaPath) Error() string {
 
 // String refuses the template: an object has no text.
 func (o jinjaObject) String() string {
-	_ = o[0].refuse(o[0])
+	_ = o[0].refuse(o[0], root)
 	return ""
 }
 
 // MarshalJSON refuses the template likewise.
-func (o jinjaObject) MarshalJSON() ([]byte, error) { return nil, o[0].refuse(o[0]) }
+func (o jinjaObject) MarshalJSON() ([]byte, error) { return nil, o[0].refuse(o[0], root) }
 
 // GetAttribute implements exec.AttributeGetter.
 func (o jinjaObject) GetAttribute(name string) (*exec.Value, bool) {
 	path := append(slices.Clone(o[0].path), name)
 	v, ok, err := o[0].compilation.Value(path...)
 	if err != nil {
-		return exec.AsValue(o[0].refuse(err)), false
+		return exec.AsValue(o[0].refuse(err, root)), false
 	}
 	if !ok && name == "get" {
 		return exec.AsValue(o.get), true
@@ -123,20 +125,21 @@ func (o jinjaObject) GetItem(key any) (*exec.Value, bool) {
 	if name, ok := key.(string); ok {
 		return o.GetAttribute(name)
 	}
-	return exec.AsValue(o[0].refuse(o[0])), false
+	return exec.AsValue(o[0].refuse(o[0], root)), false
 }
 
 // get is the method of that name: get(name) and get(name, default).
 func (o jinjaObject) get(_ *exec.Evaluator, args *exec.VarArgs) (*exec.Value, error) {
 	if n := len(args.Args); n < 1 || n > 2 || !args.Args[0].IsString() || len(args.KwArgs) > 0 {
-		return nil, o[0].refuse(errors.New("get takes the name of a value and a default"))
+		return nil, o[0].refuse(errors.New("get takes the name of a value and a default"), root)
 	}
 	v, ok := o.GetAttribute(args.Args[0].String())
+	_, refusal := o[0].refused()
 	switch {
 	case ok:
 		return v, nil
-	case o[0].refused() != nil:
-		return nil, o[0].refused()
+	case refusal != nil:
+		return nil, refusal
 	case len(args.Args) == 2:
 		return args.Args[1], nil
 	}

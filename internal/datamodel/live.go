@@ -157,8 +157,11 @@ func (l *Live) tell(m *Model) {
 	}
 }
 
-// compileTime bounds one compilation. Whoever waits for one that is under way waits no longer than that either.
-const compileTime = 30 * time.Second
+// compileTime bounds one compilation, and patience the time that somebody waits for their turn.
+const (
+	compileTime = 2 * time.Minute
+	patience    = 30 * time.Second
+)
 
 // compile reads the folder for asker, who may be nobody.
 func (l *Live) compile(ctx context.Context, asker map[string]any) (*Model, *Compilation, error) {

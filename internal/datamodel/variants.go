@@ -92,14 +92,14 @@ func (l *Live) Model(ctx context.Context, appID string, asker func() map[string]
 	if m, err, ok := l.variants.serve(appID, who); ok {
 		return m, err
 	}
-	patience := time.NewTimer(compileTime)
-	defer patience.Stop()
+	late := time.NewTimer(patience)
+	defer late.Stop()
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-patience.C:
+	case <-late.C:
 		return nil, &fault.Error{Kind: fault.Unavailable, Code: "model_compiling", Owner: fault.Admin, RetryAfter: time.Second,
 			Detail: "The data model is being compiled for others. Ask again."}
 	}

@@ -194,6 +194,7 @@ func TestWhoWaitsForAModelWaitsForATime(t *testing.T) {
 		if e, ok := errors.AsType[*fault.Error](err); !ok || e.Kind != fault.Unavailable || e.RetryAfter <= 0 {
 			t.Errorf("who waited: %v", err)
 		}
+		time.Sleep(5 * time.Minute)
 		close(c.hold)
 		synctest.Wait()
 		if !errors.Is(first, context.DeadlineExceeded) {

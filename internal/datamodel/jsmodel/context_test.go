@@ -247,6 +247,7 @@ func TestVariablesOfAModel(t *testing.T) {
 		{"not granted in a template", "a.yml", template("{{ env_var('OTHER', 'public') }}"), "t_public", "a.yml:3:21: the variable OTHER is undefined", ""},
 		{"not granted in a template, without a default", "a.yml", template("{{ env_var('OTHER') }}"), "", "", "a.yml:3:1: the variable OTHER is not set, or not named in models.env of behalf.yaml; give a default"},
 		{"not granted in a template, and set", "a.yml", template("{{ env_var('SECRET', 'public') }}"), "", "", "a.yml:3:1: the variable SECRET is set, and models may not read it"},
+		{"such a one with another default", "a.yml", template("{{ env_var('SECRET') | default('public') }}"), "", "", "a.yml:3:21: the variable SECRET is set, and models may not read it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, err := compile(&datamodel.Compilation{Variables: v}, tt.file, tt.text)
