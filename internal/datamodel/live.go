@@ -74,7 +74,7 @@ func (l *Live) State() State {
 	s := l.state
 	l.mu.Unlock()
 	if s.Problem == nil {
-		s.Problem, s.FailedAt = l.variants.problem()
+		s.FailedAt, s.Problem = l.variants.problem()
 	}
 	return s
 }

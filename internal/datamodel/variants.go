@@ -64,8 +64,8 @@ func (v *variants) lastGood(appID string) *Model {
 	return v.before
 }
 
-// problem returns what is wrong with the files for the application ids that asked.
-func (v *variants) problem() (error, time.Time) {
+// problem returns what is wrong with the files for the application ids that asked, and since when.
+func (v *variants) problem() (time.Time, error) {
 	var problems []error
 	var at time.Time
 	for _, from := range []*lru.Cache[string, *variant]{v.kept, v.failed} {
@@ -78,7 +78,7 @@ func (v *variants) problem() (error, time.Time) {
 			}
 		}
 	}
-	return errors.Join(problems...), at
+	return at, errors.Join(problems...)
 }
 
 // Model returns the model that serves the application id, which is compiled when there is none yet: asker says for whom.
