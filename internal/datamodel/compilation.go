@@ -75,13 +75,22 @@ type Object struct{}
 
 // Readable returns why nothing of COMPILE_CONTEXT can be read, or nil.
 func (c *Compilation) Readable() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case !c.ByAppID:
 		return ErrNoAppID
+	case c.Asker == nil && c.sealed:
+		return tooLate(nil)
 	case c.Asker == nil:
 		return ErrNobody
 	}
 	return nil
+}
+
+// tooLate refuses what is read for a query, and was not when the model was compiled: it would be of whoever asked first.
+func tooLate(path []string) error {
+	return fmt.Errorf("%s is read for a query, and was not when the model was compiled; read it at the beginning of the file", shownPath(path))
 }
 
 // Value returns what COMPILE_CONTEXT holds at a path, and records it: a list is one value, and of an object, which is
@@ -122,7 +131,7 @@ func (c *Compilation) record(path []string, names bool) error {
 	case known:
 		return nil
 	case c.sealed:
-		return fmt.Errorf("%s is read for a query, and was not when the model was compiled; read it at the beginning of the file", shownPath(path))
+		return tooLate(path)
 	case len(c.reads) >= maxReads:
 		return fmt.Errorf("a model reads at most %d values of COMPILE_CONTEXT", maxReads)
 	case c.reads == nil:

@@ -176,6 +176,12 @@ func TestNothingMoreOfTheCompileContextIsReadForAQuery(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "was not when the model was compiled") || strings.Contains(sql+err.Error(), "canary") {
 			t.Errorf("%s: sql = %s, %v", read, sql, err)
 		}
+		if m, err = compile(&datamodel.Compilation{ByAppID: true}, "a.js", a(fmt.Sprintf(decides, read))); err != nil {
+			t.Fatal(err)
+		}
+		if sql, _, err := generate(m, claims, count, sqlgen.Options{}); err == nil || !strings.Contains(err.Error(), "was not when the model was compiled") {
+			t.Errorf("%s, in a model for all: sql = %s, %v", read, sql, err)
+		}
 	}
 }
 
