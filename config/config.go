@@ -110,18 +110,27 @@ var kmsURIs = []string{"aws-kms://arn:aws:kms:<region>:<account>:key/<id>", "gcp
 
 // Models is the data model.
 type Models struct {
-	Path string `yaml:"path"` // folder; default model
+	Path        string   `yaml:"path"`         // folder; default model
+	Env         []string `yaml:"env"`          // variables that files see: names, or PREFIX_* for all that begin so and are no secret of the server; default none
+	MaxVariants int      `yaml:"max_variants"` // models of application ids that are kept, where files read COMPILE_CONTEXT; default 16
+
+	Variables Variables `yaml:"-"` // of Env
+}
+
+// Variables are those of the environment, for code that comes with a deployment.
+type Variables struct {
+	Granted  map[string]string // granted, and set
+	Withheld []string          // set, and not granted
+	Unset    []string          // granted by name, and not set
 }
 
 // Hooks are what the functions of cube.js may do.
 type Hooks struct {
 	Timeout    time.Duration `yaml:"timeout"`     // of each call; default 5s
 	AllowHosts []string      `yaml:"allow_hosts"` // that fetch may call: "host", at the port of its scheme, or "host:port"; default none
-	Env        []string      `yaml:"env"`         // variables that process.env has; default none
+	Env        []string      `yaml:"env"`         // variables that process.env has, as in models.env; default none
 
-	// Variables are those of Env that are set, and Withheld the names of all others.
-	Variables map[string]string `yaml:"-"`
-	Withheld  []string          `yaml:"-"`
+	Variables Variables `yaml:"-"` // of Env
 }
 
 // Auth is who may ask, and how they show who they are.
@@ -387,7 +396,7 @@ func Default() Config {
 		},
 		Preaggs: Preaggs{MaxMemory: 1 << 30, MaxOpen: 64},
 		Keys:    Keys{Keyset: Keyset{File: "behalf.keys.json"}},
-		Models:  Models{Path: "model"},
+		Models:  Models{Path: "model", MaxVariants: 16},
 		Hooks:   Hooks{Timeout: 5 * time.Second},
 		API:     API{DefaultTimezone: "UTC", DefaultLimit: 10_000, MaxLimit: 50_000, ContinueWait: 10 * time.Second},
 		Auth: Auth{

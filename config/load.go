@@ -53,7 +53,8 @@ func Load(o Options) (Config, error) {
 		return Config{}, l.errs
 	}
 	l.finish()
-	l.hookVariables()
+	l.cfg.Models.Variables = l.variables(l.cfg.Models.Env)
+	l.cfg.Hooks.Variables = l.variables(l.cfg.Hooks.Env)
 	return l.cfg, nil
 }
 
@@ -281,6 +282,11 @@ func (l *loader) check() {
 			l.fail(l.place(path), "%s must be at least 1", path)
 		}
 	}
+	if n := l.cfg.Models.MaxVariants; n < 1 || n > 256 {
+		l.fail(l.place("models.max_variants"), "models.max_variants is between 1 and 256")
+	}
+	l.checkVariables("models.env", l.cfg.Models.Env)
+	l.checkVariables("hooks.env", l.cfg.Hooks.Env)
 	l.checkJWT()
 	l.checkHooks()
 	l.checkAPI()
@@ -388,19 +394,6 @@ func (l *loader) checkHooks() {
 	for _, host := range l.cfg.Hooks.AllowHosts {
 		if host == "" || strings.ContainsAny(host, "/*?#@ ") {
 			l.fail(l.place("hooks.allow_hosts"), "hooks.allow_hosts: %q is no host, such as idp.example.com or idp.example.com:8443", host)
-		}
-	}
-}
-
-// hookVariables finds what process.env of hooks has.
-func (l *loader) hookVariables() {
-	h := &l.cfg.Hooks
-	h.Variables = map[string]string{}
-	for _, name := range sortedKeys(l.env) {
-		if slices.Contains(h.Env, name) {
-			h.Variables[name] = l.env[name]
-		} else {
-			h.Withheld = append(h.Withheld, name)
 		}
 	}
 }

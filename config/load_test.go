@@ -424,7 +424,7 @@ func TestADotenvFileIsReadUnderTheEnvironment(t *testing.T) {
 	if cfg.Auth.APISecret.Reveal() != "of-the-file-0123456789abcdef0123456789" || cfg.Server.Listen != "127.0.0.1:4200" {
 		t.Errorf("listen on %s", cfg.Server.Listen)
 	}
-	if h := cfg.Hooks; len(h.Variables) != 0 || !slices.Contains(h.Withheld, "TENANT") || !slices.Contains(h.Withheld, "OTHER") {
+	if h := cfg.Hooks; len(h.Variables.Granted) != 0 || !slices.Contains(h.Variables.Withheld, "TENANT") || !slices.Contains(h.Variables.Withheld, "OTHER") {
 		t.Errorf("hooks: %+v", h)
 	}
 }
@@ -434,14 +434,42 @@ func TestWhatHooksMayDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h := cfg.Hooks; fmt.Sprint(h.Variables) != "map[TENANT:t]" || !slices.Contains(h.Withheld, "SECRET") || slices.Contains(h.Withheld, "TENANT") {
-		t.Errorf("hooks: %+v", h)
+	if v := cfg.Hooks.Variables; fmt.Sprint(v.Granted, v.Unset) != "map[TENANT:t] [UNSET]" || !slices.Contains(v.Withheld, "SECRET") || slices.Contains(v.Withheld, "TENANT") {
+		t.Errorf("hooks: %+v", v)
 	}
 	for text, want := range map[string]string{
 		"hooks: {timeout: 1ms}": "between", "hooks: {timeout: 2h}": "between", "hooks: {allow_hosts: [\"https://idp.example.com\"]}": "no host", "hooks: {allow_hosts: [\"*\"]}": "no host",
 	} {
 		if _, err := load(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// A name with a star grants no secret of the server: those are granted by their full names.
+func TestWhichVariablesAListGrants(t *testing.T) {
+	environ := []string{"MODEL_A=1", "MODEL_B=2", "MODEL_SECRET=of-the-server-0123456789abcdef01234567", "MODELS=3", "CUBEJS_DB_TYPE=duckdb", "CUBEJS_DB_NAME=n", "BEHALF_CLI_TOKEN=t", "AWS_SECRET_ACCESS_KEY=k", "OTHER=o"}
+	cfg, err := load(t, "auth: {api_secret: {env: MODEL_SECRET}}\nmodels: {env: [MODEL_*, CUBEJS_DB_NAME, UNSET]}\nhooks: {env: [MODEL_SECRET, M_*]}", environ...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := cfg.Models.Variables; fmt.Sprint(v.Granted) != "map[CUBEJS_DB_NAME:n MODEL_A:1 MODEL_B:2]" || fmt.Sprint(v.Unset) != "[UNSET]" ||
+		!slices.Contains(v.Withheld, "MODEL_SECRET") || !slices.Contains(v.Withheld, "AWS_SECRET_ACCESS_KEY") || !slices.Contains(v.Withheld, "MODELS") {
+		t.Errorf("models: %+v", v)
+	}
+	if v := cfg.Hooks.Variables; fmt.Sprint(v.Granted) != "map[MODEL_SECRET:of-the-server-0123456789abcdef01234567]" || !slices.Contains(v.Withheld, "MODEL_A") {
+		t.Errorf("hooks: %+v", v)
+	}
+	for _, name := range []string{"'*'", "'_*'", "'MODEL*'", "'MODEL_*_X'", "'*_SECRET'", "'BEHALF_*'", "'CUBEJS_DB_*'", "'AWS_*'", "''"} {
+		for _, list := range []string{"models", "hooks"} {
+			if _, err := load(t, list+": {env: ["+name+"]}", environ...); err == nil || !strings.Contains(err.Error(), list+".env: ") {
+				t.Errorf("%s.env: [%s] = %v, want a refusal", list, name, err)
+			}
+		}
+	}
+	for _, n := range []string{"0", "257"} {
+		if _, err := load(t, "models: {max_variants: "+n+"}"); err == nil || !strings.Contains(err.Error(), "between 1 and 256") {
+			t.Errorf("models.max_variants: %s = %v", n, err)
 		}
 	}
 }

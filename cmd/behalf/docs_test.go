@@ -140,7 +140,7 @@ func TestConfigurationsInTheDocumentsLoad(t *testing.T) {
 	for _, b := range blocks(t, "yaml") {
 		t.Run(b.name, func(t *testing.T) {
 			if strings.HasPrefix(b.text, "cubes:") { // a data model
-				if _, err := datamodel.Load(fstest.MapFS{"model.yml": {Data: []byte(b.text)}}); err != nil {
+				if _, err := askedBySomebody().Load(t.Context(), fstest.MapFS{"model.yml": {Data: []byte(b.text)}}); err != nil {
 					t.Error(err)
 				}
 				return
@@ -165,6 +165,11 @@ func TestConfigurationsInTheDocumentsLoad(t *testing.T) {
 	}
 }
 
+// askedBySomebody is a compilation for somebody of a tenant.
+func askedBySomebody() *datamodel.Compilation {
+	return &datamodel.Compilation{ByAppID: true, Asker: map[string]any{"securityContext": map[string]any{"tenant": "acme", "audit": true}}}
+}
+
 func TestScriptsInTheDocumentsLoad(t *testing.T) {
 	for _, b := range blocks(t, "javascript") {
 		t.Run(b.name, func(t *testing.T) {
@@ -180,7 +185,7 @@ func TestScriptsInTheDocumentsLoad(t *testing.T) {
 				"statuses.js": {Data: []byte("export const statuses = ['new', 'done']")},
 				"users.yml":   {Data: []byte("cubes: [{name: users, sql_table: users, dimensions: [{name: id, sql: id, type: number, primary_key: true}]}]")},
 			}
-			if _, err := datamodel.Load(files, jsmodel.New(jsmodel.Config{})); err != nil {
+			if _, err := askedBySomebody().Load(t.Context(), files, jsmodel.New(jsmodel.Config{})); err != nil {
 				t.Error(err)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"maps"
 	"net/http"
 	"os"
@@ -37,9 +38,9 @@ func openHooks(ctx context.Context, cfg config.Config, c hooks.Config, log *zap.
 	if err != nil || files == nil {
 		return nil, err
 	}
-	c.Files, c.Timeout, c.Hosts, c.Withheld, c.Log = files, cfg.Hooks.Timeout, cfg.Hooks.AllowHosts, cfg.Hooks.Withheld, log.Named("hooks")
+	c.Files, c.Timeout, c.Hosts, c.Withheld, c.Log = files, cfg.Hooks.Timeout, cfg.Hooks.AllowHosts, cfg.Hooks.Variables.Withheld, log.Named("hooks")
 	if c.Env == nil {
-		c.Env = cfg.Hooks.Variables
+		c.Env = cfg.Hooks.Variables.Granted
 	}
 	h, err := hooks.Load(ctx, c)
 	if err != nil {
@@ -101,28 +102,43 @@ func (s *server) buildHooks(ctx context.Context) (err error) {
 // hookEnvironment returns what process.env of hooks has. The secret of a service account is a handle there: driverFactory
 // may return it, and that is all.
 func (s *server) hookEnvironment() (map[string]string, error) {
-	env := maps.Clone(s.cfg.Hooks.Variables)
+	env := maps.Clone(s.cfg.Hooks.Variables.Granted)
 	s.serviceHandles = map[string][]secret.Text{}
-	for _, src := range s.cfg.DataSources {
-		if src.ServiceAccount == nil {
-			continue
-		}
-		for _, known := range []secret.Text{src.ServiceAccount.Token, src.ServiceAccount.Password, src.ServiceAccount.PrivateKey} {
-			for name, value := range s.cfg.Hooks.Variables {
-				switch {
-				case known.Empty():
-				case known.Equal(secret.New(value)):
-					if env[name] == value { // of the first source with this secret
-						env[name] = "credential-" + id.Random(16)
-					}
-					s.serviceHandles[src.Name] = append(s.serviceHandles[src.Name], secret.New(env[name]))
-				case len(known.Reveal()) >= shortestSecret && strings.Contains(value, known.Reveal()):
-					return nil, fault.New(fault.Invalid, "hooks.env: %s holds the secret of the service account of the data source %q among other text, and hooks must not see it; take it out of the list.", name, src.Name)
+	for source, known := range serviceSecrets(s.cfg) {
+		for name, value := range s.cfg.Hooks.Variables.Granted {
+			switch {
+			case known.Equal(secret.New(value)):
+				if env[name] == value { // of the first source with this secret
+					env[name] = "credential-" + id.Random(16)
 				}
+				s.serviceHandles[source] = append(s.serviceHandles[source], secret.New(env[name]))
+			case holds(value, known):
+				return nil, fault.New(fault.Invalid, "hooks.env: %s holds the secret of the service account of the data source %q among other text, and hooks must not see it; take it out of the list.", name, source)
 			}
 		}
 	}
 	return env, nil
+}
+
+// serviceSecrets are the secrets of service accounts, by their data sources.
+func serviceSecrets(cfg config.Config) iter.Seq2[string, secret.Text] {
+	return func(yield func(string, secret.Text) bool) {
+		for _, src := range cfg.DataSources {
+			if src.ServiceAccount == nil {
+				continue
+			}
+			for _, known := range []secret.Text{src.ServiceAccount.Token, src.ServiceAccount.Password, src.ServiceAccount.PrivateKey} {
+				if !known.Empty() && !yield(src.Name, known) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// holds reports whether a secret is in a text.
+func holds(value string, known secret.Text) bool {
+	return len(known.Reveal()) >= shortestSecret && strings.Contains(value, known.Reveal())
 }
 
 // shortestSecret is below what can be told from a word that happens to be the same, in bytes.

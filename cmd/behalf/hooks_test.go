@@ -104,7 +104,7 @@ func TestDriverFactoryOfAProject(t *testing.T) {
 
 func TestAVariableWithASecretInItIsNotForHooks(t *testing.T) {
 	cfg := config.Default()
-	cfg.Hooks.Variables = map[string]string{"URL": "jdbc:databricks://h;PWD=canary-token"}
+	cfg.Hooks.Variables.Granted = map[string]string{"URL": "jdbc:databricks://h;PWD=canary-token"}
 	cfg.DataSources = []config.DataSource{{Name: "db", ServiceAccount: &config.ServiceAccount{Token: secret.New("canary-token")}}}
 	env, err := (&server{cfg: cfg}).hookEnvironment()
 	if err == nil || !strings.Contains(err.Error(), "hooks.env: URL") || strings.Contains(err.Error(), "canary") {
@@ -114,7 +114,7 @@ func TestAVariableWithASecretInItIsNotForHooks(t *testing.T) {
 
 func TestTheSecretOfAServiceAccountIsAHandleForHooks(t *testing.T) {
 	cfg := config.Default()
-	cfg.Hooks.Variables = map[string]string{"TOKEN": "canary-token", "OTHER": "o"}
+	cfg.Hooks.Variables.Granted = map[string]string{"TOKEN": "canary-token", "OTHER": "o"}
 	account := &config.ServiceAccount{Token: secret.New("canary-token")}
 	cfg.DataSources = []config.DataSource{{Name: "db", ServiceAccount: account}, {Name: "same", ServiceAccount: account}, {Name: "none"}}
 	s := &server{cfg: cfg}

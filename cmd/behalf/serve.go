@@ -12,8 +12,6 @@ import (
 	"strings"
 
 	"github.com/behalf-project/behalf/config"
-	"github.com/behalf-project/behalf/internal/datamodel"
-	"github.com/behalf-project/behalf/internal/datamodel/jsmodel"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/hooks"
 	"github.com/behalf-project/behalf/internal/secret"
@@ -57,13 +55,14 @@ func (c *serveCommand) Run(ctx context.Context, io streams) error {
 		return err
 	}
 	if c.Check {
-		if _, err := openHooks(ctx, cfg, hooks.Config{}, log); err != nil {
+		h, err := openHooks(ctx, cfg, hooks.Config{}, log)
+		if err != nil {
 			return err
 		}
-		if _, err := openModel(cfg.Models.Path, log); err != nil { // it warns of a folder that is missing
+		if _, err := openModel(ctx, cfg, h, log); err != nil { // it warns of a folder that is missing
 			return err
 		}
-		_, err := fmt.Fprintln(io.Out, "The configuration and the data model are right.")
+		_, err = fmt.Fprintln(io.Out, "The configuration and the data model are right.")
 		return err
 	}
 	s, err := assemble(ctx, cfg, log)
@@ -144,35 +143,6 @@ func equalSettings(cfg config.Config) string {
 	}
 	b.WriteString("\nOr keep the CUBEJS_DB_* variables and have no file at all: they mean the same.\n")
 	return b.String()
-}
-
-// modelsCommand looks at the data model.
-type modelsCommand struct {
-	Validate modelsValidate `cmd:"" help:"Compile the data model and list everything that is wrong with it."`
-}
-
-type modelsValidate struct {
-	Path string `arg:"" optional:"" default:"model" help:"The folder of the model." type:"path"`
-}
-
-// Run implements the command.
-func (c *modelsValidate) Run(io streams) error {
-	if _, err := os.Stat(c.Path); err != nil {
-		return fault.New(fault.NotFound, "There is no model folder %s. Name the folder of your model: behalf models validate PATH", c.Path)
-	}
-	model, err := datamodel.Load(os.DirFS(c.Path), jsmodel.New(jsmodel.Config{}))
-	if err != nil {
-		return err
-	}
-	for _, n := range model.Notices() {
-		fmt.Fprintln(io.Err, n)
-	}
-	noun := "cubes and views"
-	if len(model.Cubes()) == 1 {
-		noun = "cube or view"
-	}
-	_, err = fmt.Fprintf(io.Out, "%d %s, nothing wrong.\n", len(model.Cubes()), noun)
-	return err
 }
 
 // usersCommand has tools for declared people.

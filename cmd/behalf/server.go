@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +29,6 @@ import (
 	"github.com/behalf-project/behalf/internal/authserver"
 	"github.com/behalf-project/behalf/internal/consent"
 	"github.com/behalf-project/behalf/internal/datamodel"
-	"github.com/behalf-project/behalf/internal/datamodel/jsmodel"
 	"github.com/behalf-project/behalf/internal/domains"
 	"github.com/behalf-project/behalf/internal/event"
 	"github.com/behalf-project/behalf/internal/fault"
@@ -113,7 +109,10 @@ func assemble(ctx context.Context, cfg config.Config, log *zap.Logger) (s *serve
 			s = nil
 		}
 	}()
-	if s.model, err = openModel(cfg.Models.Path, log.Named("datamodel")); err != nil {
+	if err = s.buildHooks(ctx); err != nil {
+		return s, err
+	}
+	if s.model, err = openModel(ctx, cfg, s.hooks, log.Named("datamodel")); err != nil {
 		return s, err
 	}
 	if s.store, err = sqlstore.Open(ctx, sqlstore.Config{
@@ -131,9 +130,6 @@ func assemble(ctx context.Context, cfg config.Config, log *zap.Logger) (s *serve
 		return s, err
 	}
 	s.store.Keys().Whole() // after whatever of earlier processes is on the disk was stored
-	if err = s.buildHooks(ctx); err != nil {
-		return s, err
-	}
 	if err = s.buildQueries(client); err != nil {
 		return s, err
 	}
@@ -447,7 +443,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		return err
 	}
 	query := restapi.Config{
-		Verify: s.verify, Model: s.model.Model, Source: s.source, Load: s.orchestrators.Load,
+		Verify: s.verify, Model: s.modelOf, Source: s.source, Load: s.orchestrators.Load,
 		Cancel: s.orchestrators.Cancel, Scopes: s.apiScopes, DefaultTimezone: s.cfg.API.DefaultTimezone,
 		Masks: masks(s.cfg.API.Masks), DefaultLimit: s.cfg.API.DefaultLimit, MaxLimit: s.cfg.API.MaxLimit, Wait: s.cfg.API.ContinueWait,
 		Token: s.cubeToken, DevMode: s.cfg.Server.DevMode, Status401: s.cfg.Auth.Status401, Log: s.log.Named("restapi"),
@@ -616,20 +612,6 @@ func (st sourceStates) Sources(_ context.Context, _ string) ([]adminapi.SourceSt
 		}})
 	}
 	return out, nil
-}
-
-// openModel compiles the model in a folder and follows its changes. A folder that is not there is an empty model: the
-// broker works without.
-func openModel(path string, log *zap.Logger) (*datamodel.Live, error) {
-	if _, err := os.Stat(path); err != nil {
-		log.Warn("there is no data model: the folder is missing", zap.String("path", path))
-	}
-	return datamodel.Open(datamodel.LiveConfig{Files: os.DirFS(path), Log: log, Load: func(files fs.FS) (*datamodel.Model, error) {
-		if _, err := fs.Stat(files, "."); errors.Is(err, fs.ErrNotExist) {
-			files = embed.FS{} // which is an empty folder
-		}
-		return datamodel.Load(files, jsmodel.New(jsmodel.Config{Log: log}))
-	}})
 }
 
 func commaList(s string) []string {

@@ -11,6 +11,9 @@
 // no value of any query, so two queries cannot mix. A Script is the exception that proves it: SQL that a program makes
 // for one query, as nodes of that query alone.
 //
+// Files may read of who asks first under an application id, and variables of the machine: a Compilation says what is there,
+// and records what was read. Live keeps the models that come of it, and serves each to those whom it is for.
+//
 // A file with marks of Jinja is rendered first, once. Problems of what was rendered are told at the lines of the template.
 //
 // What Cube knows and this package does not build is refused by name and place, because a rule that is silently

@@ -128,7 +128,7 @@ func (p *exprParser) reference() (Node, *Problem) {
 		}
 		return nil, p.fail(start, "SQL_UTILS is used as {SQL_UTILS.convertTz('column')} or {SQL_UTILS.urlEncode('column')}")
 	case "COMPILE_CONTEXT":
-		return nil, p.fail(start, "%s is not supported yet", path[0])
+		return nil, p.fail(start, "COMPILE_CONTEXT is for templates: write {{ %s }}", strings.Join(path, "."))
 	case "True", "False", "None", "lambda", "not":
 		return nil, p.fail(start, "an expression in braces is a name, a path or a call, not %s", path[0])
 	}

@@ -28,19 +28,31 @@ const (
 )
 
 // render returns what a Jinja template of a model renders to, as a file whose lines know where they come from; or a
-// Problem (cube-data-model.md §3.3). Files that it imports or includes are of the model's folder.
-func render(fsys fs.FS, name string, data []byte) (*source, []byte, *Problem) {
+// Problem (cube-data-model.md §3.3); or no file, when it waits for somebody to ask. Files that it imports or includes are
+// of the model's folder.
+func render(ctx context.Context, c *Compilation, fsys fs.FS, name string, data []byte) (*source, []byte, *Problem) {
 	if line, ok := printable(data); !ok {
 		return nil, nil, &Problem{Position: Position{File: name, Line: line, Column: 1}, Message: "a template is text in UTF-8, without control characters"}
 	}
-	out, problem := execute(fsys, name, string(data))
+	around := &rendering{compilation: c, name: name, text: string(data)}
+	out, problem := around.execute(ctx, fsys, string(data))
+	if at, err := around.refused(); err != nil {
+		if errors.Is(err, ErrNobody) {
+			c.Wait(at)
+			return nil, nil, nil
+		}
+		if problem == nil {
+			problem = &Problem{Position: at}
+		}
+		problem.Message = err.Error()
+	}
 	if problem != nil {
 		return nil, nil, problem
 	}
 	file := &source{name: name, lines: splitLines(out), rendered: true}
 	// Once more, with a mark before the text of each line: so the lines of the result are known by their mark, where the
 	// marks changed nothing else.
-	if marked, problem := execute(fsys, name, mark(data)); problem == nil && markPattern.ReplaceAllString(string(marked), "") == string(out) {
+	if marked, problem := around.execute(ctx, fsys, mark(data)); problem == nil && markPattern.ReplaceAllString(string(marked), "") == string(out) {
 		for _, line := range splitLines(marked) {
 			n := 0
 			if m := markPattern.FindStringSubmatch(line); m != nil {
@@ -111,8 +123,9 @@ func splitLines(data []byte) []string {
 }
 
 // execute renders a template. It returns when its time is over, too; what still renders then ends at its next output.
-func execute(fsys fs.FS, name, template string) ([]byte, *Problem) {
-	ctx, cancel := context.WithTimeout(context.Background(), renderTime)
+func (r *rendering) execute(ctx context.Context, fsys fs.FS, template string) ([]byte, *Problem) {
+	name := r.name
+	ctx, cancel := context.WithTimeout(ctx, renderTime)
 	defer cancel()
 	type result struct {
 		out []byte
@@ -129,7 +142,7 @@ func execute(fsys fs.FS, name, template string) ([]byte, *Problem) {
 			}()
 			strict := config.New()
 			strict.StrictUndefined, strict.KeepTrailingNewline = true, true
-			t, err := exec.NewTemplate("/"+name, strict, modelFiles{fsys: fsys, root: "/" + name, text: template}, jinjaEnvironment)
+			t, err := exec.NewTemplate("/"+name, strict, modelFiles{fsys: fsys, root: "/" + name, text: template}, r.environment())
 			if err != nil {
 				return err
 			}
@@ -138,11 +151,11 @@ func execute(fsys fs.FS, name, template string) ([]byte, *Problem) {
 		done <- result{out.Bytes(), err}
 	}()
 	select {
-	case r := <-done:
-		if r.err != nil {
-			return nil, jinjaProblem(name, template, r.err)
+	case done := <-done:
+		if done.err != nil {
+			return nil, jinjaProblem(name, template, done.err)
 		}
-		return r.out, nil
+		return done.out, nil
 	case <-ctx.Done():
 		return nil, &Problem{Position: Position{File: name, Line: 1, Column: 1},
 			Message: fmt.Sprintf("the template did not end within %s; is there a loop without an end?", renderTime)}
@@ -276,8 +289,9 @@ var (
 	}
 	jinjaNoise = regexp.MustCompile(`(?i)unable to execute template: |failed to parse template '…': |unable to (?:render expression|execute controlStructure) at line \d+: |` +
 		`[A-Za-z]+ControlStructure\([^)]*\): | \(Line: \d+ Col: \d+, near ".*"\)|(?:call\([^)]*\)|filtered_expression\(.*?\)): |unable to evaluate filter &\{.*?\}: `)
-	jinjaUnknown  = regexp.MustCompile(`Unable to evaluate name "(.*)"`)
-	jinjaCallable = regexp.MustCompile(`^(.*) is not callable$`)
+	jinjaUndefined = regexp.MustCompile(`COMPILE_CONTEXT[^ ]* is undefined; .*`)
+	jinjaUnknown   = regexp.MustCompile(`Unable to evaluate name "(.*)"`)
+	jinjaCallable  = regexp.MustCompile(`^(.*) is not callable$`)
 )
 
 // jinjaProblem says where a template is wrong, as far as the engine knows.
@@ -296,10 +310,11 @@ func jinjaProblem(name, template string, err error) *Problem {
 		p.Text = strings.TrimSpace(lines[p.Line-1])
 	}
 	text = strings.TrimSuffix(jinjaNoise.ReplaceAllString(text, ""), ".")
+	undefined := jinjaUndefined.FindString(text)
 	unknown := jinjaUnknown.FindStringSubmatch(text)
 	switch m := jinjaCallable.FindStringSubmatch(text); {
-	case strings.Contains(text, "COMPILE_CONTEXT"):
-		p.Message = "COMPILE_CONTEXT can't be used unless contextToAppId is defined"
+	case undefined != "":
+		p.Message = undefined
 	case unknown != nil:
 		p.Message = "Jinja: there is no variable " + unknown[1] + "; variables of globals.py are Python, which does not run here"
 	case m != nil:

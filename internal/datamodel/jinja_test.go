@@ -94,7 +94,7 @@ func TestProblemsOfATemplateAreToldAtItsLines(t *testing.T) {
 		{"the context of the compilation", "cubes: []\n{% if COMPILE_CONTEXT.securityContext.x %}{% endif %}\n", "COMPILE_CONTEXT can't be used unless contextToAppId is defined"},
 		{"a file outside of the folder", "{% include '../../etc/passwd' %}", `there is no file "../../etc/passwd" in the folder of the model`},
 		{"a range as long as patience", "{% for i in range(100000000) %}{% endfor %}", "range has more than 100000 numbers"},
-		{"more output than a file may have", "{% for i in range(99999) %}" + strings.Repeat("x", 1000) + "{% endfor %}", "the template renders to more than 8 MiB"},
+		{"more output than a file may have", "{% for i in range(999) %}" + strings.Repeat("x", 100_000) + "{% endfor %}", "the template renders to more than 8 MiB"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := datamodel.Load(fstest.MapFS{"a.yml": {Data: []byte(tt.template)}})

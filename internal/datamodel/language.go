@@ -1,6 +1,9 @@
 package datamodel
 
-import "io/fs"
+import (
+	"context"
+	"io/fs"
+)
 
 // Language reads model files that are not YAML, such as those in JavaScript. It gives what YAML would: the loader has
 // one table of keys for both, and says where a value is not what it must be.
@@ -9,8 +12,9 @@ type Language interface {
 	Reads(name string) bool
 
 	// Read returns the cubes and views that files define, by name and text, and what is wrong with the files. It gets
-	// all files of the language at once, as they may use one another.
-	Read(files map[string]string) ([]Definition, []Problem)
+	// all files of the language at once, as they may use one another. What they see around them is that of c. It returns
+	// when ctx ends.
+	Read(ctx context.Context, c *Compilation, files map[string]string) ([]Definition, []Problem)
 }
 
 // Definition is a cube or a view of a model file.
@@ -87,7 +91,7 @@ func (n *node) named() *node {
 }
 
 // read reads the files of a language, which the walk over the folder has left to it.
-func (l *loader) read(language Language, fsys fs.FS, names []string) error {
+func (l *loader) read(ctx context.Context, language Language, fsys fs.FS, names []string) error {
 	files := make(map[string]string, len(names))
 	for _, name := range names {
 		data, ok, err := l.readFile(fsys, name)
@@ -98,7 +102,7 @@ func (l *loader) read(language Language, fsys fs.FS, names []string) error {
 			files[name] = string(data)
 		}
 	}
-	definitions, problems := language.Read(files)
+	definitions, problems := language.Read(ctx, l.compilation, files)
 	l.problems = append(l.problems, problems...)
 	for _, d := range definitions {
 		l.define(d.Value.node(), d.View)

@@ -3,6 +3,8 @@ package datamodel
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"hash/fnv"
 	"io/fs"
 	"sync"
@@ -13,11 +15,14 @@ import (
 )
 
 // Live is the model of a folder as the folder is now. A change is read within seconds; one that is wrong leaves the last
-// good model serving. It is safe for concurrent use.
+// good model serving. A model that reads COMPILE_CONTEXT is several: one for each application id; see variants. It is
+// safe for concurrent use.
 type Live struct {
-	cfg    LiveConfig
-	model  atomic.Pointer[Model]
-	reload chan struct{}
+	cfg      LiveConfig
+	shared   atomic.Pointer[Model] // what serves everybody; nil while there is a model for each application id
+	variants variants
+	turn     chan struct{} // one compilation at a time
+	reload   chan struct{}
 
 	read uint64 // Run's own: the fingerprint of what was read last, good or not
 
@@ -27,10 +32,13 @@ type Live struct {
 
 // LiveConfig is what Open needs. Files and Load are required.
 type LiveConfig struct {
-	Files fs.FS
-	Load  func(fs.FS) (*Model, error) // Load, with the languages that the models may be written in
-	Every time.Duration               // how often the folder is looked at; default 1 s
-	Log   *zap.Logger                 // default: no logging
+	Files     fs.FS
+	Load      func(context.Context, *Compilation, fs.FS) (*Model, error) // (*Compilation).Load, with the languages that the models may be written in
+	Variables Variables                                                  // that files see
+	ByAppID   bool                                                       // there are application ids, so models may read COMPILE_CONTEXT
+	Max       int                                                        // models of application ids that are kept; default 16
+	Every     time.Duration                                              // how often the folder is looked at; default 1 s
+	Log       *zap.Logger                                                // default: no logging
 }
 
 // State says what serves, and what is wrong with what does not.
@@ -40,29 +48,35 @@ type State struct {
 	FailedAt time.Time // when the Problem was found
 }
 
-// Open reads the model. It fails when that is wrong: there is no last good one yet.
-func Open(cfg LiveConfig) (*Live, error) {
+// Open reads the model. It fails when that is wrong: there is no last good one yet. What depends on who asks is not read
+// before somebody does.
+func Open(ctx context.Context, cfg LiveConfig) (*Live, error) {
 	if cfg.Every == 0 {
 		cfg.Every = time.Second
+	}
+	if cfg.Max == 0 {
+		cfg.Max = 16
 	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	l := &Live{cfg: cfg, reload: make(chan struct{}, 1), read: fingerprint(cfg.Files)}
-	if err := l.load(); err != nil {
+	l := &Live{cfg: cfg, turn: make(chan struct{}, 1), reload: make(chan struct{}, 1), read: fingerprint(cfg.Files)}
+	l.variants.open(cfg.Max)
+	if err := l.load(ctx); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
-// Model returns the model that serves.
-func (l *Live) Model() *Model { return l.model.Load() }
-
 // State returns what serves and what is wrong.
 func (l *Live) State() State {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.state
+	s := l.state
+	l.mu.Unlock()
+	if s.Problem == nil {
+		s.FailedAt, s.Problem = l.variants.problem()
+	}
+	return s
 }
 
 // Reload has Run read the folder now, whether or not it changed.
@@ -86,39 +100,79 @@ func (l *Live) Run(ctx context.Context) error {
 		case <-l.reload:
 			l.read = fingerprint(l.cfg.Files)
 			before = l.read
-			_ = l.load() // State has it
+			_ = l.load(ctx) // State has it
 		case <-look.C:
 			now := fingerprint(l.cfg.Files)
 			if now == before && now != l.read {
 				l.read = now
-				_ = l.load()
+				_ = l.load(ctx)
 			}
 			before = now
 		}
 	}
 }
 
-// load reads the folder, and has its model serve if it is good.
-func (l *Live) load() error {
-	m, err := l.cfg.Load(l.cfg.Files)
+// load reads the folder, and has its model serve if it is good: to everybody, or to each application id that has one.
+func (l *Live) load(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	m, _, err := l.compile(ctx, nil)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	now := time.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil {
+	perApp, isPerApp := errors.AsType[*PerAppID](err)
+	if err != nil && !isPerApp {
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		l.state.Problem, l.state.FailedAt = err, now
-		if l.Model() != nil {
+		if !l.state.LoadedAt.IsZero() {
 			l.cfg.Log.Error("the data model cannot be read; the last good one goes on serving", zap.Error(err), zap.Time("serving_since", l.state.LoadedAt))
 		}
 		return err
 	}
+	if isPerApp {
+		l.cfg.Log.Info("data model: " + perApp.Error())
+		l.recompile(ctx)
+	} else {
+		l.tell(m)
+		if l.shared.Swap(m) != nil || l.variants.purge() {
+			l.cfg.Log.Info("the data model was read again", zap.Int("cubes_and_views", len(m.Cubes())))
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state = State{LoadedAt: now}
+	return nil
+}
+
+// tell logs what a model asks for and does not get.
+func (l *Live) tell(m *Model) {
 	for _, n := range m.Notices() {
 		l.cfg.Log.Warn("data model: " + n.String())
 	}
-	l.state = State{LoadedAt: now}
-	if l.model.Swap(m) != nil {
-		l.cfg.Log.Info("the data model was read again", zap.Int("cubes_and_views", len(m.Cubes())))
+}
+
+// compileTime bounds one compilation, and patience the time that somebody waits for their turn.
+const (
+	compileTime = 2 * time.Minute
+	patience    = 30 * time.Second
+)
+
+// compile reads the folder for asker, who may be nobody.
+func (l *Live) compile(ctx context.Context, asker map[string]any) (*Model, *Compilation, error) {
+	ctx, cancel := context.WithTimeout(ctx, compileTime)
+	defer cancel()
+	c := &Compilation{ByAppID: l.cfg.ByAppID, Asker: asker, Variables: l.cfg.Variables}
+	m, err := l.cfg.Load(ctx, c, l.cfg.Files)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("the data model was not compiled within %s: %w", compileTime, err)
 	}
-	return nil
+	return m, c, err
 }
 
 // fingerprint tells two states of a folder apart by the names, sizes and times of its files.

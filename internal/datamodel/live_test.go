@@ -13,6 +13,10 @@ import (
 	"github.com/behalf-project/behalf/internal/datamodel"
 )
 
+func loadYAML(ctx context.Context, c *datamodel.Compilation, files fs.FS) (*datamodel.Model, error) {
+	return c.Load(ctx, files)
+}
+
 func TestAnEditServesAndAWrongOneDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()
@@ -24,7 +28,7 @@ func TestAnEditServesAndAWrongOneDoesNot(t *testing.T) {
 		}
 		cube := func(name string) string { return "cubes:\n  - {name: " + name + ", sql_table: t}\n" }
 		write("a.yml", cube("a"))
-		live, err := datamodel.Open(datamodel.LiveConfig{Files: os.DirFS(folder), Load: func(files fs.FS) (*datamodel.Model, error) { return datamodel.Load(files) }})
+		live, err := datamodel.Open(t.Context(), datamodel.LiveConfig{Files: os.DirFS(folder), Load: loadYAML})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,25 +40,34 @@ func TestAnEditServesAndAWrongOneDoesNot(t *testing.T) {
 			synctest.Wait()
 		}
 
-		first := live.Model()
-		if settle(); live.Model() != first {
+		model := func() *datamodel.Model {
+			t.Helper()
+			m, err := live.Model(t.Context(), "", func() map[string]any { return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+
+		first := model()
+		if settle(); model() != first {
 			t.Fatal("the model was read again without a change")
 		}
 		write("b.yml", cube("b"))
-		if settle(); live.Model().Cube("b") == nil || live.Model().Cube("a") == nil {
+		if settle(); model().Cube("b") == nil || model().Cube("a") == nil {
 			t.Fatal("a new file does not serve")
 		}
 
-		good := live.Model()
+		good := model()
 		write("b.yml", "cubes:\n  - {name: b, sql_tabel: t}\n")
-		if settle(); live.Model() != good {
+		if settle(); model() != good {
 			t.Fatal("a wrong edit took the model away")
 		}
 		if p := live.State().Problem; p == nil || !strings.Contains(p.Error(), `b.yml:2:15: a cube has no key "sql_tabel"`) {
 			t.Fatalf("Problem = %v, want the place of the edit", p)
 		}
 		write("b.yml", "cubes: []\n")
-		if settle(); live.Model().Cube("b") != nil || live.State().Problem != nil {
+		if settle(); model().Cube("b") != nil || live.State().Problem != nil {
 			t.Fatalf("after the edit was mended: %+v", live.State())
 		}
 
@@ -63,7 +76,7 @@ func TestAnEditServesAndAWrongOneDoesNot(t *testing.T) {
 		}
 		live.Reload()
 		synctest.Wait()
-		if live.Model().Cube("a") != nil {
+		if model().Cube("a") != nil {
 			t.Fatal("Reload did not read the folder")
 		}
 		cancel()
@@ -72,7 +85,7 @@ func TestAnEditServesAndAWrongOneDoesNot(t *testing.T) {
 }
 
 func TestAModelThatIsWrongAtFirstDoesNotOpen(t *testing.T) {
-	if _, err := datamodel.Open(datamodel.LiveConfig{Files: files("cubes: 1"), Load: func(files fs.FS) (*datamodel.Model, error) { return datamodel.Load(files) }}); err == nil {
+	if _, err := datamodel.Open(t.Context(), datamodel.LiveConfig{Files: files("cubes: 1"), Load: loadYAML}); err == nil {
 		t.Fatal("Open took a model that is wrong")
 	}
 }

@@ -3,6 +3,7 @@ package datamodel
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"io/fs"
 	"path"
@@ -14,13 +15,20 @@ import (
 // maxFile bounds one model file.
 const maxFile = 8 << 20
 
-// Load reads every .yml, .yaml and .jinja file below fsys, and those of the languages given. What is written in one may
-// refer to what is written in another. Its error is a *LoadError with everything that is wrong, or that of fsys.
+// Load compiles a model that is for nobody in particular and sees no variable, without a deadline; see Compilation.
 func Load(fsys fs.FS, languages ...Language) (*Model, error) {
-	l := &loader{defs: map[string]*definition{}, files: map[string]*source{}, rank: map[string]int{}}
+	return new(Compilation).Load(context.Background(), fsys, languages...)
+}
+
+// Load reads every .yml, .yaml and .jinja file below fsys, and those of the languages given, until ctx ends. What is
+// written in one may refer to what is written in another. Its error is a *LoadError with everything that is wrong, a
+// *PerAppID, or that of fsys or ctx.
+func (c *Compilation) Load(ctx context.Context, fsys fs.FS, languages ...Language) (*Model, error) {
+	defer c.seal()
+	l := &loader{compilation: c, defs: map[string]*definition{}, files: map[string]*source{}, rank: map[string]int{}}
 	theirs := make([][]string, len(languages))
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
+		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return err
 		}
 		if d.IsDir() {
@@ -34,18 +42,22 @@ func Load(fsys fs.FS, languages ...Language) (*Model, error) {
 			theirs[i] = append(theirs[i], name)
 			return nil
 		}
-		return l.file(fsys, name)
+		return l.file(ctx, fsys, name)
 	})
 	for i, names := range theirs {
 		if err == nil && len(names) > 0 {
-			err = l.read(languages[i], fsys, names)
+			err = l.read(ctx, languages[i], fsys, names)
 		}
 	}
-	if err != nil {
+	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(l.order, func(a, b *definition) int { return l.rank[a.Position.File] - l.rank[b.Position.File] })
-	m := l.link()
+	waits := c.waits()
+	var m *Model
+	if waits == nil { // else what was read is not all there is
+		m = l.link()
+	}
 	l.replace(l.problems)
 	l.replace(l.notices)
 	if len(l.problems) > 0 {
@@ -54,6 +66,10 @@ func Load(fsys fs.FS, languages ...Language) (*Model, error) {
 		})
 		return nil, &LoadError{Problems: slices.Compact(l.problems)}
 	}
+	if waits != nil {
+		return nil, waits
+	}
+	m.compilation, m.notices = c, append(m.notices, c.told()...)
 	return m, nil
 }
 
@@ -64,13 +80,14 @@ func hidden(name string, d fs.DirEntry) bool {
 
 // loader collects definitions and what is wrong with them.
 type loader struct {
-	order    []*definition
-	defs     map[string]*definition
-	files    map[string]*source
-	rank     map[string]int // the place of each file in the order of the folder
-	rules    []rowRule
-	problems []Problem
-	notices  []Problem
+	compilation *Compilation
+	order       []*definition
+	defs        map[string]*definition
+	files       map[string]*source
+	rank        map[string]int // the place of each file in the order of the folder
+	rules       []rowRule
+	problems    []Problem
+	notices     []Problem
 }
 
 // fail records a problem at a place. text is the text in question, "" when the message has it.
@@ -83,7 +100,7 @@ func (l *loader) notice(at Position, format string, args ...any) {
 }
 
 // file reads one file, if it is one of a model.
-func (l *loader) file(fsys fs.FS, name string) error {
+func (l *loader) file(ctx context.Context, fsys fs.FS, name string) error {
 	ext := path.Ext(name)
 	switch ext {
 	case ".yml", ".yaml", ".jinja":
@@ -98,7 +115,7 @@ func (l *loader) file(fsys fs.FS, name string) error {
 	}
 	data, ok, err := l.readFile(fsys, name)
 	if ok {
-		l.parse(fsys, name, data)
+		l.parse(ctx, fsys, name, data)
 	}
 	return err
 }
@@ -118,12 +135,15 @@ func (l *loader) readFile(fsys fs.FS, name string) (data []byte, ok bool, err er
 }
 
 // parse reads the text of one file. What has a mark of Jinja, or the name of a template, is one.
-func (l *loader) parse(fsys fs.FS, name string, data []byte) {
+func (l *loader) parse(ctx context.Context, fsys fs.FS, name string, data []byte) {
 	file := &source{name: name, lines: splitLines(data)}
 	if path.Ext(name) == ".jinja" || jinja(data) {
 		var problem *Problem
-		if file, data, problem = render(fsys, name, data); problem != nil {
+		if file, data, problem = render(ctx, l.compilation, fsys, name, data); problem != nil {
 			l.problems = append(l.problems, *problem)
+			return
+		}
+		if file == nil { // it waits for somebody to ask
 			return
 		}
 	}

@@ -5,6 +5,13 @@ type Model struct {
 	cubes   []*Cube // in the order of their files and of their places in them
 	byName  map[string]*Cube
 	notices []Problem
+
+	compilation *Compilation
+}
+
+// Agrees reports whether the model is one for asker, a COMPILE_CONTEXT, or else which value of it differs.
+func (m *Model) Agrees(asker map[string]any) (where string, ok bool) {
+	return m.compilation.Agrees(asker)
 }
 
 // Cubes returns the cubes and views, in the order of their files. Do not change what it returns.

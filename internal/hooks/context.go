@@ -257,6 +257,12 @@ func contextOf(sc securitycontext.Context) map[string]any {
 	return c
 }
 
+// ByAppID reports whether requests have application ids: whether there is a contextToAppId.
+func (h *Hooks) ByAppID() bool { return h.has(contextToAppID) }
+
+// CompileContext is the COMPILE_CONTEXT of a request: what contextToAppId sees of it. Do not change what it returns.
+func CompileContext(sc securitycontext.Context) map[string]any { return contextOf(sc) }
+
 // claimsFor are the claims as hooks see them: those of the legacy "u" object are laid over them, and it stays.
 func claimsFor(sc securitycontext.Context) map[string]any {
 	legacy, ok := sc.Claims["u"].(map[string]any)

@@ -80,7 +80,7 @@ func Load(ctx context.Context, cfg Config) (*Hooks, error) {
 	program, _ := script.Compile(script.Source{Files: cfg.Files})
 	h := &Hooks{cfg: cfg, defined: map[string]string{}}
 	h.pool = script.NewPool(script.Config{
-		Program: program, Setup: h.setup, Env: cfg.Env, MaxDepth: maxDepth, Log: cfg.Log, Size: atOnce,
+		Program: program, Setup: h.setup, Env: cfg.Env, Missing: h.missing, MaxDepth: maxDepth, Log: cfg.Log, Size: atOnce,
 	})
 	var problems []string
 	err := h.do(ctx, loading, func(r *script.Runtime) error {

@@ -581,6 +581,7 @@ func TestOnlyGrantedVariablesAreThere(t *testing.T) {
 	h := load(t, `module.exports = {
 		contextToAppId: () => process.env.A + process.env.UNSET + Object.keys(process.env),
 		contextToOrchestratorId: () => process.env.SECRET || 'none',
+		contextToApiScopes: () => ['SECRET' in process.env ? 'meta' : 'data'],
 	}`, func(c *hooks.Config) { c.Env, c.Withheld = map[string]string{"A": "a"}, []string{"SECRET"} })
 	if sc, err := h.Verify(t.Context(), hooks.Request{}, verified); err != nil || sc.AppID != "aundefinedA" {
 		t.Errorf("app id = %q, %v", sc.AppID, err)
@@ -588,5 +589,8 @@ func TestOnlyGrantedVariablesAreThere(t *testing.T) {
 	_, err := h.OrchestratorID(t.Context(), alice(), nil)
 	if err == nil || !strings.Contains(err.Error(), "name it in hooks.env") {
 		t.Errorf("a withheld variable: %v", err)
+	}
+	if scopes, err := h.Scopes(t.Context(), alice(), []string{"meta", "data"}, nil); err == nil || !strings.Contains(err.Error(), "name it in hooks.env") {
+		t.Errorf("whether a withheld variable is set: %v, %v", scopes, err)
 	}
 }

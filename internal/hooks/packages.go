@@ -69,14 +69,13 @@ func (h *Hooks) setup(r *script.Runtime) error {
 			return err
 		}
 	}
-	env := vm.Get("process").ToObject(vm).Get("env").ToObject(vm)
-	for _, name := range h.cfg.Withheld {
-		err := env.DefineAccessorProperty(name, vm.ToValue(func(goja.FunctionCall) goja.Value {
-			panic(vm.NewTypeError("the variable %s is set, and hooks may not read it: name it in hooks.env of behalf.yaml", name))
-		}), nil, goja.FLAG_FALSE, goja.FLAG_FALSE)
-		if err != nil {
-			return err
-		}
+	return nil
+}
+
+// missing refuses a variable that is set and that hooks may not read.
+func (h *Hooks) missing(_ *script.Runtime, name string) error {
+	if slices.Contains(h.cfg.Withheld, name) {
+		return fmt.Errorf("the variable %s is set, and hooks may not read it: name it in hooks.env of behalf.yaml", name)
 	}
 	return nil
 }

@@ -119,7 +119,10 @@ func (h *Handler) dryRun(w http.ResponseWriter, r *http.Request, sc securitycont
 // meta answers /v1/meta: what the caller may ask for (cube-rest-api.md §12).
 func (h *Handler) meta(w http.ResponseWriter, r *http.Request, sc securitycontext.Context) error {
 	p := r.URL.Query()
-	model := h.cfg.Model()
+	model, err := h.cfg.Model(r.Context(), sc)
+	if err != nil {
+		return err
+	}
 	visible, err := model.Visible(sc.Groups, sc.Claims)
 	if err != nil {
 		return err

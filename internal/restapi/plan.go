@@ -8,6 +8,7 @@ import (
 	"hash"
 	"strings"
 	"time"
+	"weak"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/fault"
@@ -39,8 +40,9 @@ type planned struct {
 }
 
 // planKey is everything a plan depends on. Relative dates are the only part of the clock, and are exact to the second.
+// A model that is let go does not stay for its plans.
 type planKey struct {
-	model  *datamodel.Model
+	model  weak.Pointer[datamodel.Model]
 	second int64
 	digest [sha256.Size]byte // of domain, claims, groups, what hooks made of them, query and cache mode
 }
@@ -59,9 +61,12 @@ const (
 // alone. Rewriting is no such function: it is done each time, and what came of it is part of the key.
 func (h *Handler) prepare(ctx context.Context, sc securitycontext.Context, req request) (*prepared, error) {
 	now := h.cfg.Now()
+	model, err := h.cfg.Model(ctx, sc)
+	if err != nil {
+		return nil, err
+	}
 	a := ask{request: req}
 	if h.cfg.Rewrite != nil {
-		var err error
 		if a.batch, err = h.batch(req, now); err != nil {
 			return nil, err
 		}
@@ -69,7 +74,7 @@ func (h *Handler) prepare(ctx context.Context, sc securitycontext.Context, req r
 			return nil, err
 		}
 	}
-	key := planKey{model: h.cfg.Model(), second: now.Unix()}
+	key := planKey{model: weak.Make(model), second: now.Unix()}
 	keep := len(req.Query) <= keptRequest
 	if keep {
 		parts := [][]byte{[]byte(sc.Domain), []byte(sc.AppID), req.Query, []byte(req.Cache)}
@@ -89,7 +94,7 @@ func (h *Handler) prepare(ctx context.Context, sc securitycontext.Context, req r
 			return p, nil
 		}
 	}
-	p, err := h.plan(sc, a, now)
+	p, err := h.plan(model, sc, a, now)
 	if err == nil && keep && len(p.queries) <= keptQueries {
 		h.plans.Add(key, p)
 	}
@@ -124,7 +129,7 @@ func writePart(to hash.Hash, part []byte) {
 }
 
 // plan does the work of prepare.
-func (h *Handler) plan(sc securitycontext.Context, a ask, now time.Time) (*prepared, error) {
+func (h *Handler) plan(model *datamodel.Model, sc securitycontext.Context, a ask, now time.Time) (*prepared, error) {
 	batch, err := a.batch, error(nil)
 	if a.rewritten == nil {
 		if batch, err = h.batch(a.request, now); err != nil {
@@ -137,7 +142,7 @@ func (h *Handler) plan(sc securitycontext.Context, a ask, now time.Time) (*prepa
 		return nil, err
 	}
 	for i, q := range batch.Queries {
-		plan, err := sqlgen.Generate(h.cfg.Model(), sc, a.rewritten[i], sqlgen.Options{
+		plan, err := sqlgen.Generate(model, sc, a.rewritten[i], sqlgen.Options{
 			Dialect:    func(name string) (sqlgen.Dialect, error) { return h.dialect(sc.Domain, name) },
 			Now:        now,
 			ShowHidden: h.cfg.DevMode,

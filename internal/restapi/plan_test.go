@@ -36,7 +36,7 @@ func TestAKeptPlanIsOfOneSecurityContextQueryAndSecond(t *testing.T) {
 		Verify: func(*http.Request) (securitycontext.Context, error) {
 			return securitycontext.Context{}, nil
 		},
-		Model: func() *datamodel.Model { return m },
+		Model: func(context.Context, securitycontext.Context) (*datamodel.Model, error) { return m, nil },
 		Source: func(domain, name string) (driverfactory.Source, error) {
 			return driverfactory.Source{Domain: domain, Name: name, Type: "postgres"}, nil
 		},
@@ -107,7 +107,7 @@ cubes:
 		t.Fatal(err)
 	}
 	h := New(Config{
-		Model: func() *datamodel.Model { return m },
+		Model: func(context.Context, securitycontext.Context) (*datamodel.Model, error) { return m, nil },
 		Source: func(domain, name string) (driverfactory.Source, error) {
 			return driverfactory.Source{Domain: domain, Name: name, Type: "postgres"}, nil
 		},

@@ -34,8 +34,8 @@ import (
 type Config struct {
 	// Verify says who a request comes from; see jwtauth.Verifier and hooks.Hooks.
 	Verify func(r *http.Request) (securitycontext.Context, error)
-	// Model returns the data model that is serving.
-	Model func() *datamodel.Model
+	// Model returns the data model that serves a caller; see datamodel.Live.
+	Model func(ctx context.Context, sc securitycontext.Context) (*datamodel.Model, error)
 	// Source returns a data source of a domain, or fault.NotFound.
 	Source func(domain, name string) (driverfactory.Source, error)
 	// Load answers one statement; see orchestrator.Orchestrators.

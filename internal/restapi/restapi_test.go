@@ -69,7 +69,7 @@ func newFrontOf(t *testing.T, model string, load func(orchestrator.Request) (*or
 			}
 			return securitycontext.Context{Domain: "dom", Username: "alice", Principal: securitycontext.Principal{Realm: "local", Subject: "usr_1"}}, nil
 		},
-		Model: func() *datamodel.Model { return m },
+		Model: func(context.Context, securitycontext.Context) (*datamodel.Model, error) { return m, nil },
 		Source: func(domain, name string) (driverfactory.Source, error) {
 			return driverfactory.Source{Domain: domain, Name: name, Type: "postgres"}, nil
 		},

@@ -29,6 +29,10 @@ type Config struct {
 	// Env is what process.env has; nothing else of the environment is visible.
 	Env map[string]string
 
+	// Missing is told of each variable that a script asks for and Env does not have. Its error is thrown; without one the
+	// variable is undefined. Default: all are.
+	Missing func(r *Runtime, name string) error
+
 	// MaxDepth bounds calls in calls. Default: 400.
 	MaxDepth int
 
@@ -99,7 +103,7 @@ func newRuntime(c Config, kept bool) (*Runtime, error) {
 		define(env, k, r.vm.ToValue(v))
 	}
 	process := r.vm.NewObject()
-	define(process, "env", env)
+	define(process, "env", r.environment(env))
 	r.vm.Set("process", process)
 	r.bound()
 	if c.Setup != nil {
@@ -117,6 +121,31 @@ func newRuntime(c Config, kept bool) (*Runtime, error) {
 	}
 	r.globals, r.symbols = r.vm.GlobalObject().GetOwnPropertyNames(), len(r.vm.GlobalObject().Symbols())
 	return r, nil
+}
+
+// environment returns process.env over the variables that are there: it tells Config.Missing of all others.
+func (r *Runtime) environment(env *goja.Object) goja.Value {
+	if r.config.Missing == nil {
+		return env
+	}
+	ask := func(name string) {
+		if env.Get(name) != nil || name == "toJSON" { // of which the language asks every object
+			return
+		}
+		if err := r.config.Missing(r, name); err != nil {
+			panic(r.vm.NewTypeError("%s", err.Error()))
+		}
+	}
+	return r.vm.ToValue(r.vm.NewProxy(env, &goja.ProxyTrapConfig{
+		Get: func(env *goja.Object, name string, _ goja.Value) goja.Value {
+			ask(name)
+			return env.Get(name)
+		},
+		Has: func(env *goja.Object, name string) bool {
+			ask(name)
+			return env.Get(name) != nil
+		},
+	}))
 }
 
 // Provide has require and import find v under a name that is no path, such as that of a package. Config.Setup calls it.

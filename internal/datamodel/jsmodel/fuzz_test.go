@@ -1,6 +1,7 @@
 package jsmodel_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -55,4 +56,50 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A model is one for those whom it is said to be for: compiled for each of them it is the same.
+func FuzzAModelIsForWhomItIsSaidToBe(f *testing.F) {
+	reads := []string{
+		"c.x", "c.x?.y", "'x' in c", "Object.keys(c).join('_')", "JSON.stringify(c).length", "c.x ? 1 : 2", "typeof c.x", "c.x == c.y", "String(c.x?.y)",
+		"Object.entries(c).flat(9).join('_')", "Array.isArray(c.x)", "[].concat(c.x).length", "Object.assign({}, c).x", "(({ x, ...rest }) => Object.keys(rest).length)(c)",
+		"c.hasOwnProperty('y')", "Reflect.ownKeys(c).length", "Object.getOwnPropertyNames(c.x ?? {}).length", "c.x?.valueOf() === c.x", "c == '[object Object]'",
+	}
+	templates := []string{
+		"c.x", "c.x.y", "c.get('x', 1)", "c.get('x').y", "1 if c.get('x') else 2", "c.x | default('d')", "c.x is defined", "c.x is string", "c.x is mapping", "c.x is number",
+		"c.x is iterable", "c.x == c.get('y')", "c.x | length", "c.x | first", "c.x | join('_')", "c | length", "c.x | tojson", "'y' in c.x", "c['x'][0]", "c.x is none", "c.x | string | length",
+		"c.x | list | length", "c.x | items | list | length", "c.x | dictsort | length", "c.x ~ 'z'", "not c.get('x')", "c.x[0:1]", "c.x | pprint", "c.x is sequence", "c.x == c",
+	}
+	for i := range max(len(reads), len(templates)) {
+		f.Add(uint8(i), `{"x": {"y": 1}}`, `{"x": {"y": 2}}`)
+		f.Add(uint8(i), `{"x": "a", "y": null}`, `{"x": "b"}`)
+		f.Add(uint8(i), `{"x": ["a"]}`, `{"x": ["a", {"y": "b"}]}`)
+		f.Add(uint8(i), `{}`, `{"x": 1.5, "y": 1.5, "toJSON": true}`)
+		f.Add(uint8(i), `{"x": {}, "z": 1}`, `{"x": {"y": false}, "get": "a"}`)
+	}
+	f.Fuzz(func(t *testing.T, i uint8, one, other string) {
+		var a, b map[string]any
+		if json.Unmarshal([]byte(one), &a) != nil || json.Unmarshal([]byte(other), &b) != nil {
+			t.Skip()
+		}
+		js := "const c = COMPILE_CONTEXT.securityContext; cube('a', { sql_table: 't_' + (" + reads[int(i)%len(reads)] + "), measures: { n: { type: 'count' } } })"
+		jinja := "{% set c = COMPILE_CONTEXT.securityContext %}\n" + template("{{ "+templates[int(i)%len(templates)]+" }}")
+		for _, file := range [][2]string{{"a.js", js}, {"a.yml", jinja}} {
+			first, got := tableFor(a, file)
+			_, want := tableFor(b, file)
+			if where, ok := first.Agrees(map[string]any{"securityContext": b}); ok && got != want {
+				t.Errorf("%s\nof %s is %q and of %s %q, and is said to be one for both (%s)", file[1], one, got, other, want, where)
+			}
+		}
+	})
+}
+
+// tableFor compiles a model for somebody and returns what its cube reads, or what is wrong.
+func tableFor(claims map[string]any, file [2]string) (*datamodel.Compilation, string) {
+	c := &datamodel.Compilation{ByAppID: true, Asker: map[string]any{"securityContext": claims}}
+	m, err := compile(c, file[:]...)
+	if err != nil {
+		return c, err.Error()
+	}
+	return c, m.Cube("a").SQLTable.Source
 }

@@ -1,6 +1,7 @@
 package jsmodel
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"path"
@@ -14,14 +15,8 @@ import (
 	"github.com/behalf-project/behalf/internal/script"
 )
 
-// Config says what models in JavaScript find around them. The zero value is nothing.
+// Config says how models in JavaScript run. Nothing is required.
 type Config struct {
-	// CompileContext is COMPILE_CONTEXT; nil makes its use an error (cube-data-model.md §4.4).
-	CompileContext map[string]any
-
-	// Env is process.env: the variables whose names are allowed.
-	Env map[string]string
-
 	// Log takes what models write to console. Default: nothing is logged.
 	Log *zap.Logger
 
@@ -50,8 +45,8 @@ func (Language) Reads(name string) bool {
 }
 
 // Read implements datamodel.Language.
-func (l Language) Read(files map[string]string) ([]datamodel.Definition, []datamodel.Problem) {
-	m := &models{sources: &sources{cubes: map[string]bool{}}, config: l.config, loaded: time.Now()}
+func (l Language) Read(ctx context.Context, c *datamodel.Compilation, files map[string]string) ([]datamodel.Definition, []datamodel.Problem) {
+	m := &models{sources: &sources{cubes: map[string]bool{}}, config: l.config, compilation: c, loaded: time.Now()}
 	var problems []datamodel.Problem
 	var errs script.Errors
 	m.program, errs = script.Compile(script.Source{Files: files, FromFolder: true, Rewrite: m.sources.rewrite})
@@ -65,19 +60,27 @@ func (l Language) Read(files map[string]string) ([]datamodel.Definition, []datam
 		if broken[name] || strings.HasSuffix(name, ".json") {
 			continue
 		}
-		err := m.run(name, l.config.LoadLimit, nil, func(u *run) error {
+		var found []datamodel.Definition
+		var wrong []datamodel.Problem
+		u, err := m.run(ctx, name, l.config.LoadLimit, nil, func(u *run) error {
 			for i := range u.calls {
-				definitions = append(definitions, u.definition(i))
+				found = append(found, u.definition(i))
 			}
-			problems = append(problems, u.problems...)
+			wrong = u.problems
 			return nil
 		})
+		if errors.Is(u.refusal, datamodel.ErrNobody) {
+			c.Wait(u.refusedAt)
+			continue
+		}
+		definitions, problems = append(definitions, found...), append(problems, wrong...)
 		if err == nil {
 			continue
 		}
 		e := &script.Error{Message: err.Error()}
 		errors.As(err, &e)
-		if p := problemOf(e); !broken[e.File] { // else it is told already
+		told := func(p datamodel.Problem) bool { return p.Message == e.Message }
+		if p := problemOf(e); !broken[e.File] && !slices.ContainsFunc(wrong, told) {
 			if p.File == "" {
 				p.File = name
 			}

@@ -287,17 +287,6 @@ func TestMetadataIsAsItIs(t *testing.T) {
 	}
 }
 
-func TestTheCompileContextIsThatOfTheModel(t *testing.T) {
-	m, err := load(jsmodel.Config{CompileContext: map[string]any{"securityContext": map[string]any{"tenant": "acme"}}, Env: map[string]string{"SCHEMA": "s"}},
-		"a.js", a("`SELECT * FROM ${process.env.SCHEMA}.${COMPILE_CONTEXT.securityContext.tenant}`"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if sql, _, err := generate(m, nil, count, sqlgen.Options{}); err != nil || tableOf(t, sql) != "s.acme" {
-		t.Errorf("sql = %s, %v", sql, err)
-	}
-}
-
 // No file can change what another one sees (and the order of files means nothing).
 func TestFilesDoNotChangeEachOther(t *testing.T) {
 	tamper := `Object.prototype.sql = 'evil'; Array.prototype.map = () => ['evil']; globalThis.cube = () => {}; JSON.stringify = () => 'evil';
@@ -378,7 +367,7 @@ func TestNotices(t *testing.T) {
 // What is no plain text does not look like one to whoever reads texts: a claim in a list of values, say, is in braces as
 // in YAML.
 func TestWhatIsNoTextDoesNotLookLikeOne(t *testing.T) {
-	definitions, problems := jsmodel.New(jsmodel.Config{}).Read(map[string]string{"a.js": "cube('a', { accessPolicy: [{ rowLevel: { filters: [" +
+	definitions, problems := jsmodel.New(jsmodel.Config{}).Read(t.Context(), new(datamodel.Compilation), map[string]string{"a.js": "cube('a', { accessPolicy: [{ rowLevel: { filters: [" +
 		"{ member: CUBE.region, values: ['x', securityContext.region, `${securityContext.a.b}`, SECURITY_CONTEXT.x.filter('x')] }," +
 		"{ member: region, values: securityContext.regions }, { member: region, values: securityContext.x.unsafeValue() || 'x' }] } }] })"})
 	if len(problems) > 0 {

@@ -1,6 +1,7 @@
 package jsmodel
 
 import (
+	"context"
 	"errors"
 
 	"github.com/dop251/goja"
@@ -14,7 +15,8 @@ import (
 func (m *models) script(root string, index int, path []string) func(datamodel.ScriptInput) (*datamodel.Template, error) {
 	return func(input datamodel.ScriptInput) (*datamodel.Template, error) {
 		var t *datamodel.Template
-		err := m.run(root, m.config.QueryLimit, &input, func(u *run) error {
+		// Planning a query is not cancelled: it lasts at most as long as the limit says.
+		_, err := m.run(context.Background(), root, m.config.QueryLimit, &input, func(u *run) error {
 			f, err := u.find(index, path)
 			if err != nil {
 				return err

@@ -18,10 +18,10 @@ import (
 
 // run is one run of one file, in a runtime of its own.
 type run struct {
-	models *models
-	root   string
-	r      *script.Runtime
-	vm     *goja.Runtime
+	*models
+	root string
+	r    *script.Runtime
+	vm   *goja.Runtime
 
 	input *datamodel.ScriptInput // of the query; nil at load
 
@@ -30,6 +30,9 @@ type run struct {
 	tagged   map[*goja.Object]tagged
 	current  *recording // the lazy function that runs, if one does
 	problems []datamodel.Problem
+
+	refusal   error // of something around it that the file may not read: the first one
+	refusedAt datamodel.Position
 }
 
 // tagged is what rewriting left with a lazy function.
@@ -50,19 +53,18 @@ type call struct {
 
 // models is what one folder holds. It never changes once read.
 type models struct {
-	program *script.Program
-	sources *sources
-	config  Config
-	loaded  time.Time
+	program     *script.Program
+	sources     *sources
+	config      Config
+	compilation *datamodel.Compilation
+	loaded      time.Time
 }
 
-// run runs a file and calls f with what it defined.
-func (m *models) run(root string, limit time.Duration, input *datamodel.ScriptInput, f func(*run) error) error {
+// run runs a file and calls f with what it defined, until ctx ends or the limit is over. It returns the run, too.
+func (m *models) run(ctx context.Context, root string, limit time.Duration, input *datamodel.ScriptInput, f func(*run) error) (*run, error) {
 	u := &run{models: m, root: root, input: input, tagged: map[*goja.Object]tagged{}}
-	c := script.Config{Env: m.config.Env, Log: m.config.Log, Setup: u.setup}
-	// Nobody waits for it with a context of their own: compiling a model and planning a query are not cancelled, and
-	// last at most as long as the limit says.
-	return m.program.Run(context.Background(), limit, c, func(r *script.Runtime) error {
+	c := script.Config{Env: m.compilation.Variables.Granted, Missing: u.missing, Log: m.config.Log, Setup: u.setup}
+	err := m.program.Run(ctx, limit, c, func(r *script.Runtime) error {
 		if _, err := r.Require(root); err != nil {
 			return err
 		}
@@ -73,6 +75,7 @@ func (m *models) run(root string, limit time.Duration, input *datamodel.ScriptIn
 		}
 		return f(u)
 	})
+	return u, u.refused(err)
 }
 
 // setup adds the names that models find.
@@ -85,10 +88,10 @@ func (u *run) setup(r *script.Runtime) error {
 	u.vm.SetTimeSource(func() time.Time {
 		switch {
 		case u.current == nil:
-			return u.models.loaded
+			return u.loaded
 		case u.input == nil:
 			u.current.touched, u.current.needs = true, true
-			return u.models.loaded
+			return u.loaded
 		}
 		return u.input.Now
 	})
@@ -124,8 +127,8 @@ func (u *run) setup(r *script.Runtime) error {
 		},
 		"__lazy": func(c goja.FunctionCall) goja.Value {
 			f := c.Argument(1).ToObject(u.vm)
-			if i := c.Argument(0).ToInteger(); i >= 0 && i < int64(len(u.models.sources.lazies)) {
-				u.tagged[f] = tagged{&u.models.sources.lazies[i], c.Argument(2).ToObject(u.vm)}
+			if i := c.Argument(0).ToInteger(); i >= 0 && i < int64(len(u.sources.lazies)) {
+				u.tagged[f] = tagged{&u.sources.lazies[i], c.Argument(2).ToObject(u.vm)}
 			}
 			return f
 		},
@@ -135,13 +138,7 @@ func (u *run) setup(r *script.Runtime) error {
 			return err
 		}
 	}
-	getter := u.vm.ToValue(func(goja.FunctionCall) goja.Value {
-		if u.models.config.CompileContext == nil {
-			panic(u.vm.NewGoError(errors.New("COMPILE_CONTEXT can't be used unless contextToAppId is defined")))
-		}
-		return u.r.Value(u.models.config.CompileContext)
-	})
-	return u.vm.GlobalObject().DefineAccessorProperty("COMPILE_CONTEXT", getter, nil, goja.FLAG_TRUE, goja.FLAG_FALSE)
+	return u.compileContext()
 }
 
 // own reports whether what runs is the file itself, and not one that it requires, which defines what is in it when its
@@ -158,8 +155,8 @@ func (u *run) define(kind string, c goja.FunctionCall) goja.Value {
 	at := (*place)(nil)
 	if len(args) > 0 {
 		if number, ok := strings.CutPrefix(args[0].String(), site); ok {
-			if i, err := strconv.Atoi(number); err == nil && i < len(u.models.sources.calls) {
-				at, args = u.models.sources.calls[i], args[1:]
+			if i, err := strconv.Atoi(number); err == nil && i < len(u.sources.calls) {
+				at, args = u.sources.calls[i], args[1:]
 			}
 		}
 	}
@@ -203,7 +200,7 @@ func (u *run) knows(index int, name string) bool {
 			}
 		}
 	}
-	return c.members[name] || u.models.sources.cubes[name]
+	return c.members[name] || u.sources.cubes[name]
 }
 
 // maxDefinitions bounds what one file defines.

@@ -182,7 +182,7 @@ func (rd *reader) lazy(f *goja.Object, at *place) *datamodel.Value {
 	out := &datamodel.Value{Position: pos, Kind: datamodel.StringValue}
 	if rec.needs || err == nil && rec.touched && !plain {
 		out.Text = "{computed for each query}" // with braces, which no reader of plain text takes for one
-		s := datamodel.Script{Position: pos, Names: rec.names(), Run: rd.models.script(rd.root, rd.index, slices.Clone(rd.path))}
+		s := datamodel.Script{Position: pos, Names: rec.names(), Run: rd.script(rd.root, rd.index, slices.Clone(rd.path))}
 		out.SQL = &datamodel.Template{Source: out.Text, Position: pos, Nodes: []datamodel.Node{s}}
 		return out
 	}
