@@ -52,8 +52,8 @@ type wait struct {
 	RequestID   string `json:"requestId,omitempty"`
 }
 
-// writeError answers err: what a person may read of it goes to the client, the rest to the log.
-func writeError(w http.ResponseWriter, r *http.Request, log *zap.Logger, err error) {
+// Refuse answers err: what a person may read of it goes to the client, the rest to the log.
+func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	requestID := httpserver.RequestID(r.Context())
 	if cw, ok := errors.AsType[*orchestrator.ContinueWait](err); ok {
 		writeJSON(w, http.StatusOK, wait{cw.Error(), cw.Stage, cw.Elapsed.Milliseconds(), requestID})
@@ -69,7 +69,7 @@ func writeError(w http.ResponseWriter, r *http.Request, log *zap.Logger, err err
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 	}
 	if code >= http.StatusInternalServerError && r.Context().Err() == nil {
-		log.Error("request failed", zap.String("request_id", requestID), zap.String("kind", string(fault.KindOf(err))), zap.Error(err))
+		h.cfg.Log.Error("request failed", zap.String("request_id", requestID), zap.String("kind", string(fault.KindOf(err))), zap.Error(err))
 	}
 	writeJSON(w, code, body)
 }

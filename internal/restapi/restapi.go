@@ -79,8 +79,9 @@ var dialects = map[string]sqlgen.Dialect{
 
 // Handler answers /cubejs-api/v1.
 type Handler struct {
-	cfg   Config
-	plans *lru.Cache[planKey, *prepared]
+	cfg        Config
+	operations []route
+	plans      *lru.Cache[planKey, *prepared]
 }
 
 // New returns a Handler over cfg.
@@ -101,7 +102,9 @@ func New(cfg Config) *Handler {
 		cfg.Now = time.Now
 	}
 	plans, _ := lru.New[planKey, *prepared](keptPlans) // fails for a size below one only
-	return &Handler{cfg, plans}
+	h := &Handler{cfg: cfg, plans: plans}
+	h.operations = h.routes()
+	return h
 }
 
 // operation answers one request of a verified caller. It writes the answer, or returns an error to be written.
@@ -122,13 +125,15 @@ var (
 	DefaultScopes = []string{ScopeGraphQL, ScopeMeta, ScopeData, ScopeSQL}
 )
 
-// Mount adds the routes to mux.
-func (h *Handler) Mount(mux *http.ServeMux) {
-	const base = "/cubejs-api/v1/"
-	for _, route := range []struct {
-		methods, path, scope string
-		op                   operation
-	}{
+// route is one operation of /cubejs-api/v1, and the scope that it needs.
+type route struct {
+	methods, path, scope string
+	op                   operation
+}
+
+// routes are all operations, those that are not built yet included.
+func (h *Handler) routes() []route {
+	return []route{
 		{"GET POST", "load", ScopeData, h.load},
 		{"GET POST", "subscribe", ScopeData, h.load},
 		{"GET POST", "dry-run", ScopeData, h.dryRun},
@@ -141,9 +146,14 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 		{"POST", "pre-aggregations/jobs", ScopeJobs, notImplemented("pre-aggregations are not built yet; queries go to the data source")},
 		{"POST", "pre-aggregations/can-use", ScopeMeta, notImplemented("pre-aggregations are not built yet; queries go to the data source")},
 		{"GET", "run-scheduled-refresh", ScopeJobs, notImplemented("pre-aggregations are not built yet; there is nothing to refresh")},
-	} {
+	}
+}
+
+// Mount adds the routes to mux.
+func (h *Handler) Mount(mux *http.ServeMux) {
+	for _, route := range h.operations {
 		for method := range strings.FieldsSeq(route.methods) {
-			mux.HandleFunc(method+" "+base+route.path, h.serve(route.scope, route.op))
+			mux.HandleFunc(method+" /cubejs-api/v1/"+route.path, h.serve(route.scope, route.op))
 		}
 	}
 	for _, method := range []string{"GET", "POST"} {
@@ -155,7 +165,7 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	}
 	mux.HandleFunc("/cubejs-api/", func(w http.ResponseWriter, r *http.Request) {
 		allowAnyOrigin(w)
-		writeError(w, r, h.cfg.Log, notFound(r))
+		h.Refuse(w, r, notFound(r))
 	})
 }
 
@@ -164,19 +174,43 @@ func (h *Handler) serve(scope string, op operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		allowAnyOrigin(w)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		sc, err := h.cfg.Verify(r)
-		if h.cfg.Status401 && errors.Is(err, fault.Unauthenticated) {
-			err = challenge{err}
-		}
+		sc, err := h.Verify(r)
 		if err == nil {
-			err = h.allowed(r.Context(), sc, scope)
-		}
-		if err == nil {
-			err = op(w, r, sc)
+			err = h.perform(w, r, sc, scope, op)
 		}
 		if err != nil {
-			writeError(w, r, h.cfg.Log, err)
+			h.Refuse(w, r, err)
 		}
+	}
+}
+
+// perform has op answered, if the caller has the scope.
+func (h *Handler) perform(w http.ResponseWriter, r *http.Request, sc securitycontext.Context, scope string, op operation) error {
+	if err := h.allowed(r.Context(), sc, scope); err != nil {
+		return err
+	}
+	return op(w, r, sc)
+}
+
+// Verify says who r comes from, or why they are refused; the error is for Refuse.
+func (h *Handler) Verify(r *http.Request) (securitycontext.Context, error) {
+	sc, err := h.cfg.Verify(r)
+	if h.cfg.Status401 && errors.Is(err, fault.Unauthenticated) {
+		err = challenge{err}
+	}
+	return sc, err
+}
+
+// Answer answers r, a request for /cubejs-api/v1/<name>, to the caller that Verify named. It is for transports that have
+// requests of their own form: what they carry is checked, run and refused as over HTTP. It writes when all that it
+// writes is there.
+func (h *Handler) Answer(w http.ResponseWriter, r *http.Request, sc securitycontext.Context, name string) {
+	err := notFound(r)
+	if i := slices.IndexFunc(h.operations, func(o route) bool { return o.path == name }); i >= 0 {
+		err = h.perform(w, r, sc, h.operations[i].scope, h.operations[i].op)
+	}
+	if err != nil {
+		h.Refuse(w, r, err)
 	}
 }
 
@@ -225,7 +259,7 @@ func (h *Handler) cancel(w http.ResponseWriter, r *http.Request, sc securitycont
 func (h *Handler) token(w http.ResponseWriter, r *http.Request) {
 	token, err := h.cfg.Token(r)
 	if err != nil {
-		writeError(w, r, h.cfg.Log, err)
+		h.Refuse(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"token": token.Reveal()})
