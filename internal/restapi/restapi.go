@@ -1,4 +1,4 @@
-// Package restapi is the front door for Cube clients: /cubejs-api/v1 (cube-rest-api.md).
+// Package restapi is the front door for Cube clients: /cubejs-api/v1 and /cubejs-api/graphql (cube-rest-api.md).
 //
 // A request is verified, decoded into a query, planned for the caller's security context, and given to the
 // orchestrator; what comes back is encoded in Cube's shapes. Beside Cube's fields an answer says which identity ran
@@ -20,6 +20,7 @@ import (
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/graphql"
 	"github.com/behalf-project/behalf/internal/httpserver"
 	"github.com/behalf-project/behalf/internal/query"
 	"github.com/behalf-project/behalf/internal/secret"
@@ -82,6 +83,7 @@ type Handler struct {
 	cfg        Config
 	operations []route
 	plans      *lru.Cache[planKey, *prepared]
+	schemas    *lru.Cache[schemaKey, *graphql.Schema]
 }
 
 // New returns a Handler over cfg.
@@ -102,7 +104,8 @@ func New(cfg Config) *Handler {
 		cfg.Now = time.Now
 	}
 	plans, _ := lru.New[planKey, *prepared](keptPlans) // fails for a size below one only
-	h := &Handler{cfg: cfg, plans: plans}
+	schemas, _ := lru.New[schemaKey, *graphql.Schema](keptSchemas)
+	h := &Handler{cfg: cfg, plans: plans, schemas: schemas}
 	h.operations = h.routes()
 	return h
 }
@@ -142,7 +145,7 @@ func (h *Handler) routes() []route {
 		{"DELETE", "running-query/{requestID}", "", h.cancel},
 		{"POST", "convert-query", ScopeSQL, notImplemented("convert-query needs the SQL API")},
 		{"POST", "cubesql", ScopeData, notImplemented("cubesql needs the SQL API")},
-		{"POST", "graphql-to-json", "", notImplemented("GraphQL comes later; send the JSON query to /cubejs-api/v1/load")},
+		{"POST", "graphql-to-json", "", h.graphqlToJSON},
 		{"POST", "pre-aggregations/jobs", ScopeJobs, notImplemented("pre-aggregations are not built yet; queries go to the data source")},
 		{"POST", "pre-aggregations/can-use", ScopeMeta, notImplemented("pre-aggregations are not built yet; queries go to the data source")},
 		{"GET", "run-scheduled-refresh", ScopeJobs, notImplemented("pre-aggregations are not built yet; there is nothing to refresh")},
@@ -157,7 +160,7 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 		}
 	}
 	for _, method := range []string{"GET", "POST"} {
-		mux.HandleFunc(method+" /cubejs-api/graphql", h.serve(ScopeGraphQL, notImplemented("GraphQL comes later; send the JSON query to /cubejs-api/v1/load")))
+		mux.HandleFunc(method+" /cubejs-api/graphql", h.serve(ScopeGraphQL, h.graphql))
 	}
 	mux.HandleFunc("OPTIONS /cubejs-api/", preflight)
 	if h.cfg.Token != nil {
@@ -229,7 +232,7 @@ func (h *Handler) allowed(ctx context.Context, sc securitycontext.Context, scope
 // notImplemented is an operation that Cube has and this version has not.
 func notImplemented(why string) operation {
 	return func(w http.ResponseWriter, r *http.Request, _ securitycontext.Context) error {
-		writeJSON(w, http.StatusNotImplemented, problem{Error: "Not implemented: " + why, Code: "not_implemented", RequestID: httpserver.RequestID(r.Context())})
+		writeJSON(w, http.StatusNotImplemented, problem{"Not implemented: " + why, details{Code: "not_implemented", RequestID: httpserver.RequestID(r.Context())}})
 		return nil
 	}
 }

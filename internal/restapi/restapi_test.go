@@ -520,7 +520,7 @@ func TestWhatIsNotThereIsRefusedByName(t *testing.T) {
 	f := newFront(t, shipped)
 	f.scopes = Scopes
 	for path, why := range map[string]string{
-		"v1/convert-query": "SQL API", "v1/cubesql": "SQL API", "graphql": "GraphQL", "v1/pre-aggregations/jobs": "pre-aggregations",
+		"v1/convert-query": "SQL API", "v1/cubesql": "SQL API", "v1/pre-aggregations/jobs": "pre-aggregations",
 	} {
 		w := f.do(http.MethodPost, "/cubejs-api/"+path, "{}")
 		if text, _ := decode(t, w)["error"].(string); w.Code != http.StatusNotImplemented || !strings.HasPrefix(text, "Not implemented: ") || !strings.Contains(text, why) {
