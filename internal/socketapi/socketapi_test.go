@@ -240,10 +240,26 @@ func (p *peer) quiet() {
 // closed waits for the end of the connection, which must have this code.
 func (p *peer) closed(want websocket.StatusCode) {
 	p.b.t.Helper()
-	for range p.came {
+	late := time.After(time.Hour)
+	for open := true; open; {
+		select {
+		case _, open = <-p.came:
+		case <-late:
+			p.b.t.Fatal("the connection did not end")
+		}
 	}
 	if got := websocket.CloseStatus(p.end); got != want {
 		p.b.t.Fatalf("the connection ended with %v (%v), want %v", got, p.end, want)
+	}
+}
+
+// closedAtOnce is closed, with no time between.
+func (p *peer) closedAtOnce(want websocket.StatusCode) {
+	p.b.t.Helper()
+	began := time.Now()
+	p.closed(want)
+	if took := time.Since(began); took > 0 {
+		p.b.t.Fatalf("the connection ended %v later", took)
 	}
 }
 
@@ -308,7 +324,7 @@ func TestACallerWhoIsRefusedLosesTheConnection(t *testing.T) {
 			api.set(func() { api.refused = disabled })
 			p.send(load)
 			p.wants(refusal)
-			p.closed(websocket.StatusPolicyViolation)
+			p.closedAtOnce(websocket.StatusPolicyViolation)
 		})
 		if api.count() != 0 {
 			t.Error("the message was answered")
@@ -322,7 +338,7 @@ func TestACallerWhoIsRefusedLosesTheConnection(t *testing.T) {
 			p.wants(`{"messageId":1,"status":200,"message":{}}`, `{"messageProcessedId":1}`)
 			api.set(func() { api.refused = disabled })
 			p.wants(refusal)
-			p.closed(websocket.StatusPolicyViolation)
+			p.closedAtOnce(websocket.StatusPolicyViolation)
 		})
 		if api.count() != 1 {
 			t.Errorf("%d turns were answered, want the first", api.count())
