@@ -75,7 +75,7 @@ func (s *Schema) Read(r Request) (*Operation, error) {
 	}
 	ordered, plain, err := readVariables(r.Variables)
 	if err != nil {
-		return nil, fail("%v", err)
+		return nil, listed(err)
 	}
 	if _, err := validator.VariableValues(s.schema, op, plain); err != nil {
 		return nil, listed(err)
@@ -88,6 +88,9 @@ func fail(format string, args ...any) error { return Errors{gqlerror.Errorf(form
 
 // listed returns an error of the library as Errors.
 func listed(err error) error {
+	if list, ok := errors.AsType[Errors](err); ok {
+		return list
+	}
 	if e, ok := errors.AsType[*gqlerror.Error](err); ok {
 		return Errors{e}
 	}

@@ -3,7 +3,6 @@ package graphql
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 
 	"github.com/vektah/gqlparser/v2/ast"
@@ -82,15 +81,14 @@ func literal(v *ast.Value, variables map[string]value) value {
 	return value{kind: scalar, text: v.Raw}
 }
 
-// readVariables reads the variables of a request: once in order, and once for the validation. None are an empty object,
-// or null.
+// readVariables reads the variables of a request, if it has any: once in order, and once for the validation.
 func readVariables(data json.RawMessage) (map[string]value, map[string]any, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, nil, nil
 	}
 	var plain map[string]any
 	if err := json.Unmarshal(data, &plain); err != nil {
-		return nil, nil, errors.New("Variables are invalid JSON.") //nolint:staticcheck // Cube's words, for people
+		return nil, nil, fail("Variables are invalid JSON.")
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()

@@ -34,8 +34,9 @@ type conn struct {
 	mu            sync.Mutex
 	token         *secret.Text // nil until authorised
 	caller        securitycontext.Principal
-	ends          time.Time // the token's end; zero: it has none
-	underWay      map[string]context.CancelFunc
+	ends          time.Time        // the token's end; zero: it has none
+	underWay      map[string]*call // messages that have no answer yet, by id
+	begun         int              // messages whose goroutine runs
 	subscriptions map[string]*subscription
 	draining      bool
 	tasks         sync.WaitGroup // messages and subscriptions; nothing is added while draining
@@ -77,7 +78,9 @@ func (c *conn) read(ctx context.Context) {
 		case m.token != nil:
 			c.authorize(ctx, *m.token)
 		case m.ends:
+			c.mu.Lock()
 			c.end(m.id)
+			c.mu.Unlock()
 		default:
 			c.begin(ctx, m)
 		}
@@ -199,45 +202,59 @@ func printable(c rune) rune {
 	return c
 }
 
-// begin starts what a message asks for.
+// begin starts what a message asks for, and says what is to be said at once.
 func (c *conn) begin(ctx context.Context, m message) {
-	switch err := c.start(ctx, m); {
-	case errors.Is(err, errRepeated):
-		c.say(`{"messageProcessedId":` + string(m.id.json) + `}`)
-	case err != nil:
+	replies, err := c.start(ctx, m)
+	if err != nil {
 		c.refuse(ctx, m.id, err)
+	}
+	for _, text := range replies {
+		c.say(text)
 	}
 }
 
-// errRepeated says that a subscription is there already.
-var errRepeated = errors.New("repeated")
-
-// start is begin, but for what is said at once.
-func (c *conn) start(ctx context.Context, m message) error {
+// start is begin, and leaves what is to be said to its caller.
+func (c *conn) start(ctx context.Context, m message) (replies []string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	processed := `{"messageProcessedId":` + string(m.id.json) + `}`
 	switch _, again := c.underWay[m.id.key]; {
 	case c.token == nil:
-		return errStranger
+		return nil, errStranger
 	case c.draining:
-		return errStopping
+		return nil, errStopping
+	case m.method == "unsubscribe":
+		c.end(m.id)
+		return []string{`{"messageId":` + string(m.id.json) + `,"status":200,"message":{}}`, processed}, nil
 	case m.method == "subscribe":
-		return c.subscribe(ctx, m)
+		repeated, err := c.subscribe(ctx, m)
+		if repeated {
+			replies = []string{processed}
+		}
+		return replies, err
 	case again:
-		return nil // clients repeat what is not answered yet, and it will be
-	case len(c.underWay) >= maxUnderWay:
-		return tooMany("messages", maxUnderWay)
+		return nil, nil // clients repeat what is not answered yet, and it will be
+	case c.begun >= maxUnderWay:
+		return nil, tooMany("messages", maxUnderWay)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	c.underWay[m.id.key] = cancel
+	k := &call{m, cancel}
+	c.underWay[m.id.key] = k
+	c.begun++
 	c.tasks.Go(func() {
 		defer cancel()
-		c.run(ctx, m)
+		c.run(ctx, k)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		delete(c.underWay, m.id.key)
+		c.begun--
 	})
-	return nil
+	return nil, nil
+}
+
+// call is a message that is being answered.
+type call struct {
+	message
+	cancel context.CancelFunc
 }
 
 func tooMany(what string, most int) error {
@@ -247,17 +264,13 @@ func tooMany(what string, most int) error {
 
 // run answers a message. One that takes long is told so, as over HTTP, and asked again until it has its answer: a
 // client of Cube waits for the next message, and does not repeat it.
-func (c *conn) run(ctx context.Context, m message) {
-	if m.method == "unsubscribe" {
-		c.end(m.id)
-		a := c.answer(m.id)
-		_, _ = a.Write([]byte("{}"))
-		a.send(ctx, true)
-		return
-	}
-	for n := 1; ctx.Err() == nil; n++ {
-		a, stay := c.ask(ctx, m, n)
-		waits := a.waits()
+func (c *conn) run(ctx context.Context, k *call) {
+	for n := 1; ; n++ {
+		a, stay := c.ask(ctx, k.message, n)
+		waits := a.waits() && ctx.Err() == nil
+		if !waits {
+			c.done(k) // before the client hears of it, and may use the id again
+		}
 		a.send(ctx, !waits)
 		if !stay {
 			c.dismiss()
@@ -265,6 +278,27 @@ func (c *conn) run(ctx context.Context, m message) {
 		if !waits {
 			return
 		}
+	}
+}
+
+// done takes a message out of those under way, unless another one has its id by now.
+func (c *conn) done(k *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.underWay[k.id.key] == k {
+		delete(c.underWay, k.id.key)
+	}
+}
+
+// end ends the subscription or the message of this id, if there is one. The caller holds the lock.
+func (c *conn) end(id messageID) {
+	if s := c.subscriptions[id.key]; s != nil {
+		s.cancel()
+		delete(c.subscriptions, id.key)
+	}
+	if k := c.underWay[id.key]; k != nil {
+		k.cancel()
+		delete(c.underWay, id.key)
 	}
 }
 
@@ -288,7 +322,11 @@ func (c *conn) ask(ctx context.Context, m message, n int) (a *answer, stay bool)
 		})
 		c.h.cfg.API.Answer(a, r, sc, m.method)
 	}()
-	c.h.cfg.Log.Debug("message", zap.String("request_id", audit.RequestID(r.Context())), zap.String("method", m.method),
+	level := zap.DebugLevel // of a turn of a subscription, or of what takes long
+	if n == 1 {
+		level = zap.InfoLevel
+	}
+	c.h.cfg.Log.Log(level, "message", zap.String("request_id", audit.RequestID(r.Context())), zap.String("method", m.method),
 		zap.Int("status", a.code), zap.Int("bytes", len(a.body)), zap.Duration("took", c.h.cfg.Now().Sub(began)))
 	return a, true
 }

@@ -144,7 +144,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ws.SetReadLimit(maxStranger)
 	c := &conn{
 		h: h, ws: ws, handshake: r, id: httpserver.RequestID(r.Context()), renewed: make(chan struct{}, 1),
-		underWay: map[string]context.CancelFunc{}, subscriptions: map[string]*subscription{},
+		underWay: map[string]*call{}, subscriptions: map[string]*subscription{},
 	}
 	c.serve(r.Context())
 }

@@ -141,14 +141,16 @@ func serve(t *testing.T, api *theAPI, cfg Config, test func(b *bench)) {
 			},
 		}}}
 		go func() { b.ran <- h.Run(ctx) }()
+		defer func() {
+			cancel()
+			if err := <-b.ran; err != nil {
+				t.Errorf("Run = %v, want nil", err)
+			}
+			_ = server.Close()
+			<-served
+			b.http.CloseIdleConnections()
+		}()
 		test(b)
-		cancel()
-		if err := <-b.ran; err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
-		_ = server.Close()
-		<-served
-		b.http.CloseIdleConnections()
 	})
 }
 
@@ -451,7 +453,12 @@ func TestASubscriptionEndsWithTheHeartbeats(t *testing.T) {
 // A client of Cube waits for the next message after one that says to go on waiting.
 func TestALoadThatTakesLongIsAskedAgainHere(t *testing.T) {
 	api := &theAPI{reply: func(w http.ResponseWriter, r *http.Request, n int) {
-		if time.Sleep(10 * time.Second); n < 3 {
+		select {
+		case <-time.After(10 * time.Second):
+		case <-r.Context().Done():
+			return
+		}
+		if n < 3 {
 			_, _ = io.WriteString(w, `{"error":"Continue wait"}`)
 			return
 		}
@@ -465,9 +472,13 @@ func TestALoadThatTakesLongIsAskedAgainHere(t *testing.T) {
 			`{"messageId":1,"status":200,"message":{"error":""}}`, `{"messageProcessedId":1}`)
 		p.quiet()
 		p.send(load)
-		time.Sleep(time.Second)
-		p.send(`{"messageId":1,"method":"unsubscribe"}`)
-		p.quiet()
+		p.send(`{"messageId":"1","method":"unsubscribe"}`)
+		p.wants(`{"messageId":"1","status":200,"message":{}}`, `{"messageProcessedId":"1"}`)
+		p.send(load) // the id is free again
+		p.wants(`{"messageId":1,"status":200,"message":{"error":""}}`, `{"messageProcessedId":1}`)
+		if got := api.count(); got != 5 {
+			t.Errorf("asked %d times, want 5", got)
+		}
 	})
 }
 
@@ -565,6 +576,7 @@ func TestAStopAnswersWhatIsUnderWay(t *testing.T) {
 		p.quiet()
 		b.stop()
 		idle.closed(websocket.StatusGoingAway)
+		synctest.Wait() // for the other connection to know
 		p.send(strings.Replace(load, "1", "3", 1))
 		p.wants(`{"messageId":3,"status":503,"message":{"error":"The server is stopping. Connect again."}}`)
 		p.wants(`{"messageId":1,"status":200,"message":{}}`, `{"messageProcessedId":1}`)

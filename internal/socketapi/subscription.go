@@ -14,18 +14,17 @@ type subscription struct {
 	renewed time.Time // when the client last asked for it
 }
 
-// subscribe starts a subscription. One that the client repeats is kept, and errRepeated returned. The caller holds the
-// lock.
-func (c *conn) subscribe(ctx context.Context, m message) error {
+// subscribe starts a subscription, or keeps the one that the client repeats. The caller holds the lock.
+func (c *conn) subscribe(ctx context.Context, m message) (repeated bool, err error) {
 	s, ok := c.subscriptions[m.id.key]
 	if ok && bytes.Equal(s.params, m.params) {
 		s.renewed = c.h.cfg.Now()
-		return errRepeated
+		return true, nil
 	}
 	if ok {
 		s.cancel()
 	} else if len(c.subscriptions) >= maxSubscriptions {
-		return tooMany("subscriptions", maxSubscriptions)
+		return false, tooMany("subscriptions", maxSubscriptions)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s = &subscription{message: m, cancel: cancel, renewed: c.h.cfg.Now()}
@@ -34,7 +33,7 @@ func (c *conn) subscribe(ctx context.Context, m message) error {
 		defer c.forget(s)
 		c.follow(ctx, s)
 	})
-	return nil
+	return false, nil
 }
 
 // follow sends what a subscription answers, whenever that changed.
@@ -81,18 +80,5 @@ func (c *conn) forget(s *subscription) {
 	defer c.mu.Unlock()
 	if c.subscriptions[s.id.key] == s {
 		delete(c.subscriptions, s.id.key)
-	}
-}
-
-// end ends the subscription or the message of this id, if there is one.
-func (c *conn) end(id messageID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s := c.subscriptions[id.key]; s != nil {
-		s.cancel()
-		delete(c.subscriptions, id.key)
-	}
-	if cancel := c.underWay[id.key]; cancel != nil {
-		cancel()
 	}
 }
