@@ -154,6 +154,7 @@ type API struct {
 	MaxLimit        int           `yaml:"max_limit"` // of rows; a query that asks for more is refused
 	Masks           Masks         `yaml:"masks"`
 	ContinueWait    time.Duration `yaml:"continue_wait"` // how long a request is held before the client is told to ask again
+	WebSockets      bool          `yaml:"web_sockets"`   // Cube's WebSocket transport is there; default true
 }
 
 // Masks are what callers see of members that an access policy masks and that have no mask of their own, by type.
@@ -398,7 +399,7 @@ func Default() Config {
 		Keys:    Keys{Keyset: Keyset{File: "behalf.keys.json"}},
 		Models:  Models{Path: "model", MaxVariants: 16},
 		Hooks:   Hooks{Timeout: 5 * time.Second},
-		API:     API{DefaultTimezone: "UTC", DefaultLimit: 10_000, MaxLimit: 50_000, ContinueWait: 10 * time.Second},
+		API:     API{DefaultTimezone: "UTC", DefaultLimit: 10_000, MaxLimit: 50_000, ContinueWait: 10 * time.Second, WebSockets: true},
 		Auth: Auth{
 			Password:  Password{Enabled: true},
 			MagicLink: MagicLink{Enabled: true, SMTP: SMTP{Port: 587}},

@@ -193,7 +193,7 @@ func TestTheEnvironmentOfCube(t *testing.T) {
 		"CUBEJS_DB_DATABRICKS_TOKEN=dapi_service_account_token",
 		"CUBEJS_DB_DATABRICKS_ACCEPT_POLICY=true",
 		"CUBEJS_DB_DATABRICKS_CATALOG=my_catalog",
-		"CUBEJS_TELEMETRY=false", "CUBEJS_WEB_SOCKETS=true", "HOME=/root",
+		"CUBEJS_TELEMETRY=false", "CUBEJS_WEB_SOCKETS=false", "HOME=/root",
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -209,8 +209,11 @@ func TestTheEnvironmentOfCube(t *testing.T) {
 	if src.Type != "databricks" || src.CredentialsKey != "databricks" || src.Fallback != "service_account" || src.ServiceAccount.Token.Reveal() != "dapi_service_account_token" {
 		t.Errorf("source = %+v", src)
 	}
-	if diff := cmp.Diff([]string{"CUBEJS_TELEMETRY", "CUBEJS_WEB_SOCKETS"}, cfg.Unused); diff != "" {
+	if diff := cmp.Diff([]string{"CUBEJS_TELEMETRY"}, cfg.Unused); diff != "" {
 		t.Errorf("unused (-want +got):\n%s", diff)
+	}
+	if cfg.API.WebSockets {
+		t.Error("CUBEJS_WEB_SOCKETS=false was not read")
 	}
 	if len(cfg.Warnings) != 2 || !strings.Contains(cfg.Warnings[0], "service account") || !strings.Contains(cfg.Warnings[1], "auth.api_secret") {
 		t.Errorf("warnings = %q, want one about the fallback and one about the short secret", cfg.Warnings)

@@ -49,6 +49,7 @@ import (
 	"github.com/behalf-project/behalf/internal/secret"
 	"github.com/behalf-project/behalf/internal/securitycontext"
 	"github.com/behalf-project/behalf/internal/session"
+	"github.com/behalf-project/behalf/internal/socketapi"
 	"github.com/behalf-project/behalf/internal/sqlstore"
 	"github.com/behalf-project/behalf/internal/tokens"
 	"github.com/behalf-project/behalf/internal/users"
@@ -96,6 +97,7 @@ type server struct {
 	public, admin net.Listener // admin is nil when it is off
 	handler       http.Handler
 	health        *health.Handler
+	sockets       *socketapi.Handler
 	setup         *login.Setup // of a server without people; nil where there are some
 }
 
@@ -452,6 +454,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		query.Rewrite = s.hooks.Rewrite
 	}
 	rest := restapi.New(query)
+	s.sockets = socketapi.New(socketapi.Config{API: rest, Off: !s.cfg.API.WebSockets, Grace: s.cfg.Server.Grace, Log: s.log.Named("socketapi")})
 	s.health = health.New(health.Config{
 		Checks: []health.Check{
 			{Name: "store", Run: s.store.Ping},
@@ -470,9 +473,10 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		}
 		s.setup.Mount(mux)
 	}
-	for _, door := range []interface{ Mount(*http.ServeMux) }{site, signIn, connect, programs, &appkeys.Handler{Apps: s.apps}, api, rest, s.health, ui} {
+	for _, door := range []interface{ Mount(*http.ServeMux) }{site, signIn, connect, programs, &appkeys.Handler{Apps: s.apps}, api, rest, s.sockets, s.health, ui} {
 		door.Mount(mux)
 	}
+	mux.Handle("GET /{$}", s.sockets.Else(ui)) // where Cube's clients open theirs
 	s.handler = mux
 	if s.cfg.Server.DevMode && onLoopback(s.cfg.Server.Listen) {
 		public, err := url.Parse(s.cfg.Server.PublicURL)
@@ -543,6 +547,7 @@ func (s *server) Run(ctx context.Context) error {
 		admin := httpserver.New(httpserver.Config{Name: "admin", Listener: s.admin, Handler: s.adminHandler(), Grace: time.Second, Log: s.log})
 		doors.Go(func() error { return admin.Run(ctx) })
 	}
+	doors.Go(func() error { return s.sockets.Run(ctx) })
 	g.Go(func() error {
 		defer stop()
 		return doors.Wait()

@@ -107,7 +107,7 @@ cubes:
 		Verify: func(*http.Request) (securitycontext.Context, error) {
 			return securitycontext.Context{Domain: "dom", Username: "alice", Principal: securitycontext.Principal{Realm: "local", Subject: "usr_1"}}, nil
 		},
-		Model: func() *datamodel.Model { return m },
+		Model: func(context.Context, securitycontext.Context) (*datamodel.Model, error) { return m, nil },
 		Source: func(domain, name string) (driverfactory.Source, error) {
 			return driverfactory.Source{Domain: domain, Name: name, Type: "postgres"}, nil
 		},

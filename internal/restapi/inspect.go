@@ -1,6 +1,7 @@
 package restapi
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
@@ -119,16 +120,23 @@ func (h *Handler) dryRun(w http.ResponseWriter, r *http.Request, sc securitycont
 // meta answers /v1/meta: what the caller may ask for (cube-rest-api.md §12).
 func (h *Handler) meta(w http.ResponseWriter, r *http.Request, sc securitycontext.Context) error {
 	p := r.URL.Query()
-	model, err := h.cfg.Model(r.Context(), sc)
+	_, meta, err := h.visible(r.Context(), sc, datamodel.MetaOptions{Extended: p.Has("extended"), OnlyViews: p.Get("onlyViews") == "true"})
 	if err != nil {
 		return err
 	}
-	visible, err := model.Visible(sc.Groups, sc.Claims)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, model.Meta(datamodel.MetaOptions{
-		Extended: p.Has("extended"), ShowHidden: h.cfg.DevMode, OnlyViews: p.Get("onlyViews") == "true", Visible: visible,
-	}))
+	writeJSON(w, http.StatusOK, meta)
 	return nil
+}
+
+// visible returns the model that is serving, and what of it sc may see.
+func (h *Handler) visible(ctx context.Context, sc securitycontext.Context, o datamodel.MetaOptions) (*datamodel.Model, datamodel.Meta, error) {
+	model, err := h.cfg.Model(ctx, sc)
+	if err != nil {
+		return nil, datamodel.Meta{}, err
+	}
+	if o.Visible, err = model.Visible(sc.Groups, sc.Claims); err != nil {
+		return nil, datamodel.Meta{}, err
+	}
+	o.ShowHidden = h.cfg.DevMode
+	return model, model.Meta(o), nil
 }

@@ -37,12 +37,7 @@ func (h *Handler) load(w http.ResponseWriter, r *http.Request, sc securitycontex
 			return err
 		}
 	}
-	defer func() {
-		for _, a := range answers {
-			a.result.Close()
-			a.total.Close()
-		}
-	}()
+	defer closeAll(answers)
 	if err := h.run(r, sc, answers); err != nil {
 		return err
 	}
@@ -55,6 +50,14 @@ type answered struct {
 	source driverfactory.Source
 	result *orchestrator.Result
 	total  *orchestrator.Result // nil unless the query asks for a total
+}
+
+// closeAll says that the results of answers were read, where there are any.
+func closeAll(answers []answered) {
+	for _, a := range answers {
+		a.result.Close()
+		a.total.Close()
+	}
 }
 
 // maxAnswer bounds the results of one request together. One alone is bounded by the orchestrator; a batch of a hundred

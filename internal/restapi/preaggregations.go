@@ -106,8 +106,12 @@ func (h *Handler) jobs(w http.ResponseWriter, r *http.Request, sc securitycontex
 		Token  string `json:"token,omitempty"`
 		Status string `json:"status"`
 	}
+	model, err := h.cfg.Model(r.Context(), sc)
+	if err != nil {
+		return err
+	}
 	switch {
-	case q.Action == "post" && !q.matches(h.cfg.Model()):
+	case q.Action == "post" && !q.matches(model):
 		return fault.New(fault.Invalid, "A user's selector doesn't match any of the pre-aggregations defined in the data model.")
 	case q.Action == "post":
 		return notImplemented("pre-aggregations are not built yet; queries go to the data source")(w, r, sc)

@@ -35,9 +35,14 @@ var status = map[fault.Kind]int{
 
 // problem is the body of a refusal: Cube's "error", and what our own clients act on.
 type problem struct {
-	Error        string `json:"error"`
-	Detail       string `json:"detail,omitempty"` // of what is not implemented: why
-	Type         string `json:"type,omitempty"`   // "UserError", which old clients look for
+	Error  string `json:"error"`
+	Detail string `json:"detail,omitempty"` // of what is not implemented: why
+	details
+}
+
+// details are what programs act on.
+type details struct {
+	Type         string `json:"type,omitempty"` // "UserError", which old clients look for
 	Code         string `json:"code,omitempty"`
 	DataSource   string `json:"dataSource,omitempty"`
 	OAuthApp     string `json:"oauthApp,omitempty"`
@@ -53,26 +58,32 @@ type wait struct {
 	RequestID   string `json:"requestId,omitempty"`
 }
 
-// writeError answers err: what a person may read of it goes to the client, the rest to the log.
-func writeError(w http.ResponseWriter, r *http.Request, log *zap.Logger, err error) {
-	requestID := httpserver.RequestID(r.Context())
+// Refuse answers err: what a person may read of it goes to the client, the rest to the log.
+func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if cw, ok := errors.AsType[*orchestrator.ContinueWait](err); ok {
-		writeJSON(w, http.StatusOK, wait{cw.Error(), cw.Stage, cw.Elapsed.Milliseconds(), requestID})
+		writeJSON(w, http.StatusOK, wait{cw.Error(), cw.Stage, cw.Elapsed.Milliseconds(), httpserver.RequestID(r.Context())})
 		return
 	}
+	code, body := h.refusal(w.Header(), r, err)
+	writeJSON(w, code, body)
+}
+
+// refusal returns the status and the body that answer err, writes the headers that belong to them, and logs what
+// somebody must look into.
+func (h *Handler) refusal(header http.Header, r *http.Request, err error) (int, problem) {
 	code, body := answer(err)
-	body.RequestID = requestID
+	body.RequestID = httpserver.RequestID(r.Context())
 	if _, ok := errors.AsType[challenge](err); ok {
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		header.Set("WWW-Authenticate", "Bearer")
 		code = http.StatusUnauthorized
 	}
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 	}
 	if code >= http.StatusInternalServerError && r.Context().Err() == nil {
-		log.Error("request failed", zap.String("request_id", requestID), zap.String("kind", string(fault.KindOf(err))), zap.Error(err))
+		h.cfg.Log.Error("request failed", zap.String("request_id", body.RequestID), zap.String("kind", string(fault.KindOf(err))), zap.Error(err))
 	}
-	writeJSON(w, code, body)
+	return code, body
 }
 
 // challenge is a refusal of somebody unknown that is answered 401.
@@ -84,16 +95,16 @@ func (c challenge) Unwrap() error { return c.error }
 func answer(err error) (int, problem) {
 	if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return http.StatusRequestEntityTooLarge, problem{
-			Error: "The request is larger than " + strconv.FormatInt(big.Limit>>20, 10) + " MiB. Ask for less in one query.",
-			Code:  "request_too_large",
+			Error:   "The request is larger than " + strconv.FormatInt(big.Limit>>20, 10) + " MiB. Ask for less in one query.",
+			details: details{Code: "request_too_large"},
 		}
 	}
 	kind := fault.KindOf(err)
 	code, known := status[kind]
 	if !known {
-		return http.StatusInternalServerError, problem{Error: "Internal Server Error", Code: "internal"}
+		return http.StatusInternalServerError, problem{Error: "Internal Server Error", details: details{Code: "internal"}}
 	}
-	body := problem{Error: kind.Error(), Code: kind.Error()}
+	body := problem{Error: kind.Error(), details: details{Code: kind.Error()}}
 	if e, ok := errors.AsType[*fault.Error](err); ok {
 		body.Code = e.CodeOrKind()
 		if e.Detail != "" {

@@ -1,4 +1,4 @@
-// Package restapi is the front door for Cube clients: /cubejs-api/v1 (cube-rest-api.md).
+// Package restapi is the front door for Cube clients: /cubejs-api/v1 and /cubejs-api/graphql (cube-rest-api.md).
 //
 // A request is verified, decoded into a query, planned for the caller's security context, and given to the
 // orchestrator; what comes back is encoded in Cube's shapes. Beside Cube's fields an answer says which identity ran
@@ -20,6 +20,7 @@ import (
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/graphql"
 	"github.com/behalf-project/behalf/internal/httpserver"
 	"github.com/behalf-project/behalf/internal/query"
 	"github.com/behalf-project/behalf/internal/secret"
@@ -80,8 +81,10 @@ var dialects = map[string]sqlgen.Dialect{
 
 // Handler answers /cubejs-api/v1.
 type Handler struct {
-	cfg   Config
-	plans *lru.Cache[planKey, *prepared]
+	cfg        Config
+	operations []route
+	plans      *lru.Cache[planKey, *prepared]
+	schemas    *lru.Cache[schemaKey, *graphql.Schema]
 }
 
 // New returns a Handler over cfg.
@@ -105,7 +108,10 @@ func New(cfg Config) *Handler {
 		cfg.Now = time.Now
 	}
 	plans, _ := lru.New[planKey, *prepared](keptPlans) // fails for a size below one only
-	return &Handler{cfg, plans}
+	schemas, _ := lru.New[schemaKey, *graphql.Schema](keptSchemas)
+	h := &Handler{cfg: cfg, plans: plans, schemas: schemas}
+	h.operations = h.routes()
+	return h
 }
 
 // operation answers one request of a verified caller. It writes the answer, or returns an error to be written.
@@ -126,13 +132,15 @@ var (
 	DefaultScopes = []string{ScopeGraphQL, ScopeMeta, ScopeData, ScopeSQL}
 )
 
-// Mount adds the routes to mux.
-func (h *Handler) Mount(mux *http.ServeMux) {
-	const base = "/cubejs-api/v1/"
-	for _, route := range []struct {
-		methods, path, scope string
-		op                   operation
-	}{
+// route is one operation of /cubejs-api/v1, and the scope that it needs.
+type route struct {
+	methods, path, scope string
+	op                   operation
+}
+
+// routes are all operations, those that are not built yet included.
+func (h *Handler) routes() []route {
+	return []route{
 		{"GET POST", "load", ScopeData, h.load},
 		{"GET POST", "subscribe", ScopeData, h.load},
 		{"GET POST", "dry-run", ScopeData, h.dryRun},
@@ -141,17 +149,22 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 		{"DELETE", "running-query/{requestID}", "", h.cancel},
 		{"POST", "convert-query", ScopeSQL, notImplemented("convert-query needs the SQL API")},
 		{"POST", "cubesql", ScopeData, notImplemented("cubesql needs the SQL API")},
-		{"POST", "graphql-to-json", "", notImplemented("GraphQL comes later; send the JSON query to /cubejs-api/v1/load")},
+		{"POST", "graphql-to-json", "", h.graphqlToJSON},
 		{"POST", "pre-aggregations/jobs", ScopeJobs, h.jobs},
 		{"POST", "pre-aggregations/can-use", ScopeMeta, h.canUse},
 		{"GET", "run-scheduled-refresh", ScopeJobs, h.scheduledRefresh},
-	} {
+	}
+}
+
+// Mount adds the routes to mux.
+func (h *Handler) Mount(mux *http.ServeMux) {
+	for _, route := range h.operations {
 		for method := range strings.FieldsSeq(route.methods) {
-			mux.HandleFunc(method+" "+base+route.path, h.serve(route.scope, route.op))
+			mux.HandleFunc(method+" /cubejs-api/v1/"+route.path, h.serve(route.scope, route.op))
 		}
 	}
 	for _, method := range []string{"GET", "POST"} {
-		mux.HandleFunc(method+" /cubejs-api/graphql", h.serve(ScopeGraphQL, notImplemented("GraphQL comes later; send the JSON query to /cubejs-api/v1/load")))
+		mux.HandleFunc(method+" /cubejs-api/graphql", h.serve(ScopeGraphQL, h.graphql))
 	}
 	mux.HandleFunc("OPTIONS /cubejs-api/", preflight)
 	if h.cfg.Token != nil {
@@ -159,7 +172,7 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	}
 	mux.HandleFunc("/cubejs-api/", func(w http.ResponseWriter, r *http.Request) {
 		allowAnyOrigin(w)
-		writeError(w, r, h.cfg.Log, notFound(r))
+		h.Refuse(w, r, notFound(r))
 	})
 }
 
@@ -168,19 +181,43 @@ func (h *Handler) serve(scope string, op operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		allowAnyOrigin(w)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		sc, err := h.cfg.Verify(r)
-		if h.cfg.Status401 && errors.Is(err, fault.Unauthenticated) {
-			err = challenge{err}
-		}
+		sc, err := h.Verify(r)
 		if err == nil {
-			err = h.allowed(r.Context(), sc, scope)
-		}
-		if err == nil {
-			err = op(w, r, sc)
+			err = h.perform(w, r, sc, scope, op)
 		}
 		if err != nil {
-			writeError(w, r, h.cfg.Log, err)
+			h.Refuse(w, r, err)
 		}
+	}
+}
+
+// perform has op answered, if the caller has the scope.
+func (h *Handler) perform(w http.ResponseWriter, r *http.Request, sc securitycontext.Context, scope string, op operation) error {
+	if err := h.allowed(r.Context(), sc, scope); err != nil {
+		return err
+	}
+	return op(w, r, sc)
+}
+
+// Verify says who r comes from, or why they are refused; the error is for Refuse.
+func (h *Handler) Verify(r *http.Request) (securitycontext.Context, error) {
+	sc, err := h.cfg.Verify(r)
+	if h.cfg.Status401 && errors.Is(err, fault.Unauthenticated) {
+		err = challenge{err}
+	}
+	return sc, err
+}
+
+// Answer answers r, a request for /cubejs-api/v1/<name>, to the caller that Verify named. It is for transports that have
+// requests of their own form: what they carry is checked, run and refused as over HTTP. It writes when all that it
+// writes is there.
+func (h *Handler) Answer(w http.ResponseWriter, r *http.Request, sc securitycontext.Context, name string) {
+	err := notFound(r)
+	if i := slices.IndexFunc(h.operations, func(o route) bool { return o.path == name }); i >= 0 {
+		err = h.perform(w, r, sc, h.operations[i].scope, h.operations[i].op)
+	}
+	if err != nil {
+		h.Refuse(w, r, err)
 	}
 }
 
@@ -199,7 +236,9 @@ func (h *Handler) allowed(ctx context.Context, sc securitycontext.Context, scope
 // notImplemented is an operation that Cube has and this version has not.
 func notImplemented(why string) operation {
 	return func(w http.ResponseWriter, r *http.Request, _ securitycontext.Context) error {
-		writeJSON(w, http.StatusNotImplemented, problem{Error: "Not implemented", Detail: why, Code: "not_implemented", RequestID: httpserver.RequestID(r.Context())})
+		writeJSON(w, http.StatusNotImplemented, problem{
+			Error: "Not implemented", Detail: why, details: details{Code: "not_implemented", RequestID: httpserver.RequestID(r.Context())},
+		})
 		return nil
 	}
 }
@@ -229,7 +268,7 @@ func (h *Handler) cancel(w http.ResponseWriter, r *http.Request, sc securitycont
 func (h *Handler) token(w http.ResponseWriter, r *http.Request) {
 	token, err := h.cfg.Token(r)
 	if err != nil {
-		writeError(w, r, h.cfg.Log, err)
+		h.Refuse(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"token": token.Reveal()})

@@ -547,7 +547,7 @@ func TestWhatIsNotThereIsRefusedByName(t *testing.T) {
 	f := newFront(t, shipped)
 	f.scopes = Scopes
 	for path, why := range map[string]string{
-		"v1/convert-query": "SQL API", "v1/cubesql": "SQL API", "graphql": "GraphQL",
+		"v1/convert-query": "SQL API", "v1/cubesql": "SQL API",
 	} {
 		w := f.do(http.MethodPost, "/cubejs-api/"+path, "{}")
 		if detail, _ := decode(t, w)["detail"].(string); w.Code != http.StatusNotImplemented || decode(t, w)["error"] != "Not implemented" || !strings.Contains(detail, why) {

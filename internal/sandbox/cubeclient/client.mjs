@@ -159,6 +159,53 @@ const checks = {
   },
 };
 
+// The latest client over a WebSocket: a transport of its own package, published beside it.
+const overWebSocket = {
+  async 'over a WebSocket: load, sql, dryRun and meta'() {
+    await withWebSocket(async (ws) => {
+      const [set, sql, { queryType }, meta] = await Promise.all([ws.load(byStatus), ws.sql(byStatus), ws.dryRun(byDay), ws.meta()]);
+      assert.deepEqual(set.rawData(), (await api.load(byStatus)).rawData());
+      assert.match(sql.sql(), /^SELECT/);
+      assert.equal(queryType, 'regularQuery');
+      assert.equal(meta.resolveMember('sales.total', 'measures').title, 'Sales Total');
+      assert.deepEqual((await ws.meta({ onlyViews: true })).cubes.map((c) => c.name), ['sold']);
+    });
+  },
+  async 'over a WebSocket: a query that takes long'() {
+    await withWebSocket(async (ws) => {
+      const seen = [];
+      const set = await ws.load({ measures: ['slow_sales.count'], limit: 3 }, { progressCallback: (p) => seen.push(p.stage()) });
+      assert.deepEqual(set.rawData(), [{ 'slow_sales.count': '1' }]);
+      assert.ok(seen.length > 0, 'nobody told how far it was');
+    });
+  },
+  async 'over a WebSocket: an error is a RequestError with its status'() {
+    await withWebSocket((ws) => assert.rejects(ws.load({ measures: ['sales.nothing'] }), (e) => e.status === 400 && /not found for path/.test(e.message)));
+  },
+  async 'over a WebSocket: subscribe'() {
+    await withWebSocket(async (ws) => {
+      const set = await new Promise((resolve, reject) => {
+        const subscription = ws.subscribe(byStatus, {}, (error, result) => {
+          if (error) return reject(error);
+          return subscription.unsubscribe().then(() => resolve(result), reject);
+        });
+      });
+      assert.equal(set.rawData().length, 3);
+    });
+  },
+};
+
+async function withWebSocket(check) {
+  const WebSocketTransport = createRequire(import.meta.url)('@cubejs-client/ws-transport');
+  const transport = new WebSocketTransport({ authorization: token, apiUrl: `${url.replace('http', 'ws')}/` });
+  try {
+    await check(cube(token, { transport, pollInterval: 0.05 }));
+  } finally {
+    await transport.close();
+  }
+}
+if (!old) Object.assign(checks, overWebSocket);
+
 // What version 0.35 does not have.
 if (old) ['columnar', 'meta of views', 'abort ends the request'].forEach((name) => delete checks[name]);
 

@@ -1,5 +1,5 @@
-// Package cubeclient runs published clients of Cube, @cubejs-client/core of npm, against a running server: the latest and
-// the last of 0.35.
+// Package cubeclient runs published clients of Cube, @cubejs-client/core of npm, against a running server: the latest, over
+// HTTP and over a WebSocket (@cubejs-client/ws-transport), and the last of 0.35.
 //
 // What a client makes of our answers is its authors' reading of them, so that a misunderstanding of ours cannot hide on
 // both sides. client.mjs is the program; it asks about the cubes of Model.
@@ -52,7 +52,10 @@ var (
 		"chartPivot fills the dates that are missing", "comparison of date ranges", "multi-query", "drillDown", "sql", "dryRun", "meta",
 		"an error is a RequestError with its status", "subscribe over HTTP", "progressCallback", "mutex: only the last of two is answered",
 	}
-	young = []string{"columnar", "meta of views", "abort ends the request"}
+	young = []string{
+		"columnar", "meta of views", "abort ends the request", "over a WebSocket: load, sql, dryRun and meta", "over a WebSocket: a query that takes long",
+		"over a WebSocket: an error is a RequestError with its status", "over a WebSocket: subscribe",
+	}
 )
 
 // Run runs the program with each client against the server at url, with a token that the query API takes. Every check is
