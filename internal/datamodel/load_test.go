@@ -93,6 +93,13 @@ func TestLoadNamesEveryMistake(t *testing.T) {
 			"model.yml:4:20: an access_policy without policies lets nobody in; leave it out to let everybody in"},
 		{"a view of a cube without includes", "cubes: [{name: a, sql_table: t}]\nviews:\n  - name: v\n    cubes: [{join_path: a}]\n",
 			"model.yml:4:14: the cube a of view v needs includes: '*' or a list of members"},
+		{"a view of one cube by two paths", "cubes:\n  - {name: a, sql_table: t, joins: [{name: b, relationship: many_to_one, sql: x}, {name: c, relationship: many_to_one, sql: x}]}\n" +
+			"  - {name: b, sql_table: t, joins: [{name: c, relationship: many_to_one, sql: x}]}\n  - {name: c, sql_table: t, segments: [{name: s, sql: x}]}\n" +
+			"views:\n  - {name: v, cubes: [{join_path: a.c, includes: [s]}, {join_path: a.b.c, prefix: true, includes: [s]}]}\n",
+			"model.yml:6:68: Views can't define multiple join paths to the same cube: a.c and a.b.c; use a cube that extends c"},
+		{"two members of one name in a view", "cubes:\n  - {name: a, sql_table: t, segments: [{name: s, sql: x}, {name: r, sql: x}]}\nviews:\n  - {name: v, cubes: [{join_path: a, includes: [s, {name: r, alias: s}, a.r]}]}\n",
+			"model.yml:4:53: Included member 's' conflicts with existing member of 'v'. Please consider excluding this member or assigning it an alias.\n" +
+				"model.yml:4:73: Paths aren't allowed in cube includes but 'a.r' provided as include member"},
 		{"folders", "cubes: [{name: a, sql_table: t, segments: [{name: s, sql: x}]}]\nviews:\n  - name: v\n    cubes: [{join_path: a, includes: '*'}]\n    folders:\n" +
 			"      - {name: f, includes: [s, z, a.s, {name: g, includes: [t]}]}\n      - {name: f, includes: [{join_path: b}]}\n      - {name: h}\n      - {includes: []}\n",
 			"model.yml:6:33: folder f: v has no member \"z\"; did you mean \"s\"?\nmodel.yml:6:36: Paths aren't allowed in the 'folders' but 'a.s' has been provided for v\n" +

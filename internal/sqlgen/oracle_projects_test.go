@@ -26,6 +26,7 @@ var commerceCases = []oracleCase{
 	{name: "view: not set what the joined cube narrows by", query: `{"measures":["income.count"],"dimensions":["income.orders_status"],"filters":[{"member":"income.orders_status","operator":"notSet"}]}`},
 	{name: "not equal to what the joined cube narrows by", query: `{"measures":["payments.count"],"dimensions":["orders.status"],"filters":[{"member":"orders.status","operator":"notEquals","values":["done"]}]}`},
 	{name: "not equal to what the root narrows by", query: `{"measures":["orders.count"],"dimensions":["orders.status"],"filters":[{"member":"orders.status","operator":"notEquals","values":["done"]}]}`},
+	{name: "view: ungrouped, of what joins repeat", query: `{"measures":["sales.users_credit"],"ungrouped":true}`, context: `{"tenants":8}`},
 	{name: "view: total of groups", query: `{"measures":["sales.item_revenue"],"dimensions":["sales.products_label","sales.users_age_group"],"total":true,"limit":3}`, context: `{"tenants":[7,8]}`},
 }
 
