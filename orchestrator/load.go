@@ -109,7 +109,7 @@ type asked struct {
 // answer applies the cache mode (orchestrator.md §6.2).
 func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 	if f := o.take(a); f != nil {
-		return f.result(a)
+		return o.outcome(a, f)
 	}
 	if a.Cache == StaleWhileRevalidate {
 		if e, ok := o.cache.Get(a.key.Key); ok {
@@ -117,7 +117,7 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 			if !fresh {
 				o.renew(ctx, a)
 			}
-			return a.cached(e, !fresh)
+			return o.cached(a, e, !fresh)
 		}
 	}
 	if !o.follows(a) {
@@ -126,18 +126,18 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 		}
 		if a.Cache != NoCache {
 			if e := o.good(a); e != nil {
-				return a.cached(e, false)
+				return o.cached(a, e, false)
 			}
 		}
 	}
 	f, old, err := o.await(ctx, a)
 	switch {
 	case old != nil:
-		return a.cached(old, true)
+		return o.cached(a, old, true)
 	case err != nil:
 		return nil, err
 	}
-	return f.result(a)
+	return o.outcome(a, f)
 }
 
 // await waits for the statement of a, with everybody else's equal one. When its time is over first, it returns the older
@@ -191,8 +191,8 @@ func (o *Orchestrators) fresh(a *asked, e *resultcache.Entry) bool {
 }
 
 // cached returns e as an answer from the cache.
-func (a *asked) cached(e *resultcache.Entry, stale bool) (*Result, error) {
-	r, err := result(e, a.choice, a.Request)
+func (o *Orchestrators) cached(a *asked, e *resultcache.Entry, stale bool) (*Result, error) {
+	r, err := o.result(a, e)
 	if err != nil {
 		return nil, err
 	}
@@ -203,12 +203,12 @@ func (a *asked) cached(e *resultcache.Entry, stale bool) (*Result, error) {
 	return r, nil
 }
 
-// result returns what f ended with. f is done.
-func (f *flight) result(a *asked) (*Result, error) {
+// outcome returns what f ended with. f is done.
+func (o *Orchestrators) outcome(a *asked, f *flight) (*Result, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	r, err := result(f.entry, a.choice, a.Request)
+	r, err := o.result(a, f.entry)
 	if err == nil {
 		r.RefreshKeys = a.answers
 	}

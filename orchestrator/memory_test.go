@@ -55,6 +55,47 @@ func TestResultsThatAreBeingSentAreBounded(t *testing.T) {
 	})
 }
 
+// What a service account fetches is everybody's, and who reads it slowly holds no more of it than of their own: there is
+// always something left for the others.
+func TestOnePersonDoesNotHoldTheResultsOfEverybody(t *testing.T) {
+	inBubble(t, little(), func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		w.fallback = true
+		ask := func(name string, n int) (*orchestrator.Result, error) {
+			return o.Load(t.Context(), person(name), query(source("db", driverfactory.Limits{}), fmt.Sprint("rows 1000 -- ", n)))
+		}
+		var read []*orchestrator.Result
+		held := int64(0)
+		for n := 0; ; n++ {
+			res, err := ask("alice", n)
+			if err != nil {
+				if codeOf(err) != "too_many_results" || n < 2 {
+					t.Errorf("result %d of alice: %v, want too_many_results after some", n+1, err)
+				}
+				break
+			}
+			if held += res.Bytes; held > 59<<10 || res.RunAs.Identity != driverfactory.IdentityServiceAccount {
+				t.Fatalf("alice holds %d bytes, as %+v, want at most half of all", held, res.RunAs)
+			}
+			read = append(read, res)
+		}
+		if res, err := ask("bob", 100); err != nil {
+			t.Errorf("bob: %v, want his result", err)
+		} else {
+			res.Close()
+		}
+		read[0].Close()
+		read[0].Close() // once counts
+		if res, err := ask("alice", 101); err != nil {
+			t.Errorf("alice, when she has read one: %v, want a result", err)
+		} else {
+			res.Close()
+		}
+		for _, res := range read {
+			res.Close()
+		}
+	})
+}
+
 // Whatever ends a result, nothing of it is left: no session, no memory, nothing in the cache.
 func TestNothingIsLeftOfAResultThatIsNotWhole(t *testing.T) {
 	for _, tt := range []struct {

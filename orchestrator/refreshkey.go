@@ -142,7 +142,7 @@ func (o *Orchestrators) late(ctx context.Context, a *asked, err error) (*Result,
 	if _, slow := errors.AsType[*ContinueWait](err); slow {
 		if old := o.fallback(ctx, a); old != nil {
 			o.renew(ctx, a)
-			return a.cached(old, true)
+			return o.cached(a, old, true)
 		}
 	}
 	return nil, err

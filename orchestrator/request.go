@@ -93,8 +93,9 @@ type Result struct {
 	// them: at a poll, and where it is Stale.
 	RefreshKeys []Answer
 
-	entry *resultcache.Entry
-	held  atomic.Bool
+	entry  *resultcache.Entry
+	reader string // who reads it; see resultcache.Entry.Lend
+	held   atomic.Bool
 }
 
 // NewResult returns a Result of these rows, for programs and tests that answer without Load. Nobody counts it.
@@ -109,7 +110,7 @@ func NewResult(rows [][]any) (*Result, error) {
 // Close says that the result was read. It may be called again.
 func (r *Result) Close() {
 	if r != nil && r.held.CompareAndSwap(true, false) {
-		r.entry.Release()
+		r.entry.Return(r.reader)
 	}
 }
 
@@ -124,16 +125,21 @@ func (r *Result) Encoded(name string, encode func(io.Writer) error) (parts [][]b
 	return r.entry.Encoded(name, encode)
 }
 
-// result returns e as the answer to somebody who was given choice, or a refusal when it has too many rows for them. The
+// result returns e as the answer to a, or a refusal when it has too many rows for it, or its caller reads too much. The
 // answer holds e.
-func result(e *resultcache.Entry, choice driverfactory.Choice, req Request) (*Result, error) {
-	if e.Rows.Len() > req.MaxRows {
-		return nil, tooManyRows(req.MaxRows)
+func (o *Orchestrators) result(a *asked, e *resultcache.Entry) (*Result, error) {
+	if e.Rows.Len() > a.MaxRows {
+		return nil, tooManyRows(a.MaxRows)
 	}
 	r := &Result{
-		Columns: e.Columns, Rows: e.Rows, RunAs: choice.RunAs, RefreshedAt: e.RanAt, Bytes: e.Size(), entry: e,
+		Columns: e.Columns, Rows: e.Rows, RunAs: a.choice.RunAs, RefreshedAt: e.RanAt, Bytes: e.Size(), entry: e,
 	}
-	e.Retain()
+	if !a.sc.Principal.Anonymous() {
+		r.reader = a.sc.Principal.Key()
+	}
+	if err := e.Lend(r.reader); err != nil {
+		return nil, o.noMemory(err)
+	}
 	r.held.Store(true)
 	return r, nil
 }

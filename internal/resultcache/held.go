@@ -104,6 +104,39 @@ func (e *Entry) Release() {
 	}
 }
 
+// Lend is Retain for a person who reads e, a Principal.Key; "" is somebody without a name. What a service account
+// fetched is everybody's, and counts as the reader's as long as they read it: it fails with ErrShare when that is more
+// than may be held for one person, so that no one person takes all there is for everybody.
+func (e *Entry) Lend(reader string) error {
+	if c := e.cache; c != nil && e.owner == "" && reader != "" {
+		c.mu.Lock()
+		o := c.ownerNamed(reader)
+		full := o.held+e.size > c.MaxResult()
+		if !full {
+			o.held += e.size
+		}
+		c.dropIfEmpty(o)
+		c.mu.Unlock()
+		if full {
+			return ErrShare
+		}
+	}
+	e.Retain()
+	return nil
+}
+
+// Return ends what Lend began.
+func (e *Entry) Return(reader string) {
+	e.Release()
+	if c := e.cache; c != nil && e.owner == "" && reader != "" {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		o := c.ownerNamed(reader)
+		o.held -= e.size
+		c.dropIfEmpty(o)
+	}
+}
+
 // count makes n bytes what is held of e, without asking: they are there.
 func (c *Cache) count(e *Entry, n int64) {
 	o := c.ownerNamed(e.owner)
@@ -114,7 +147,7 @@ func (c *Cache) count(e *Entry, n int64) {
 }
 
 // hold counts n bytes more as held for owner, or refuses them. A service account's results are everybody's, so that the
-// bound of one owner is not for them.
+// bound of one owner is not for them, but for who reads them; see Lend.
 func (c *Cache) hold(owner string, n int64) error {
 	if c.held+n > c.cfg.MaxHeldBytes {
 		return ErrFull
