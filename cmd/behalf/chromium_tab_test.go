@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -475,6 +476,14 @@ func (b *tab) opens(act func()) *tab {
 	act()
 	select {
 	case id := <-opened:
+		// chromedp reads the nodes of a page that it attaches to beside the events of that page, without a lock: it must
+		// have come to rest.
+		b.eventually("the new window has loaded", func() bool {
+			targets, err := chromedp.Targets(b.c.root)
+			return err == nil && slices.ContainsFunc(targets, func(i *target.Info) bool {
+				return i.TargetID == id && i.Title != "" && !strings.HasSuffix(i.URL, i.Title)
+			})
+		})
 		popup := *b
 		ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithTargetID(id), chromedp.WithListener(b.seen.hear))
 		popup.ctx = ctx

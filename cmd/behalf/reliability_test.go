@@ -332,9 +332,9 @@ var faultMatrix = []faultRow{
 		run:      everythingWasDown(150),
 	},
 	{
-		name:     "The token endpoint answers 503 for 45 s, and 150 tokens are due",
+		name:     "The token endpoint answers 503 for 45 s, and 30 tokens are due",
 		required: "the breaker lets 5 calls and 2 probes by, and what was on its way; nobody is disconnected; all are refreshed after it",
-		run:      awayForACrowd(150, 5+2+64),
+		run:      awayForACrowd(30, 10),
 	},
 	sick("The token endpoint refuses connections", func(f *fleet) { f.front.down() }, func(f *fleet) { f.front.up() }),
 	sicken("The token endpoint's certificate is nobody's", (*fleet).overTLS),
