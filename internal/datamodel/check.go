@@ -46,7 +46,7 @@ func (c *checker) cubeSQL(cube *Cube, t *Template) {
 		case Ref:
 			c.fail(n.Position, t.Source, "the sql of a cube refers to other cubes as {cube.sql()}, not as {%s}", strings.Join(n.Path, "."))
 		case CubeSQL:
-			if other := c.otherCube(cube, n, t); other != nil {
+			if other := c.otherCube(cube, cube, n, t); other != nil {
 				c.from[cube.Name] = append(c.from[cube.Name], other.Name)
 			}
 		case FilterParam:
@@ -66,14 +66,19 @@ func (c *checker) script(cube *Cube, s Script) {
 	}
 }
 
-// otherCube returns the cube whose rows n means, if it may be used in SQL of cube.
-func (c *checker) otherCube(cube *Cube, n CubeSQL, t *Template) *Cube {
+// otherCube returns the cube whose rows n means, if it may be used in SQL of cube. reader is cube where the SQL is that of
+// its table or refresh key, and otherwise nil.
+func (c *checker) otherCube(cube, reader *Cube, n CubeSQL, t *Template) *Cube {
 	other := c.model.Rows(cube, n.Cube)
 	switch {
 	case other == nil:
 		c.fail(n.Position, t.Source, "there is no cube %q", n.Cube)
 	case other.DataSource != cube.DataSource:
 		c.fail(n.Position, t.Source, "%s is of data source %s, and %s of %s", n.Cube, other.DataSource, cube.Name, cube.DataSource)
+	default:
+		if why := other.Unruled(reader); why != "" {
+			c.fail(n.Position, t.Source, "%s", why)
+		}
 	}
 	return other
 }
@@ -156,7 +161,11 @@ func (c *checker) template(cube *Cube, m *Member, t *Template, of string) {
 				c.uses[m] = append(c.uses[m], ref.Member)
 			}
 		case CubeSQL:
-			c.otherCube(cube, n, t)
+			var reader *Cube
+			if t == cube.RefreshKey.SQL {
+				reader = cube
+			}
+			c.otherCube(cube, reader, n, t)
 		case FilterParam:
 			c.filterParam(n, t)
 		case Script:

@@ -1,6 +1,7 @@
 package datamodel
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -13,6 +14,8 @@ type RowRule struct {
 	Filter   []RowFilter // all must hold
 	Refuse   bool        // a claim that is missing refuses the query, where otherwise it lets no row through
 	Position Position
+
+	source int // its place among the rules of the model: the same for all cubes that it is of
 }
 
 // rowRule is a RowRule as its file has it.
@@ -49,7 +52,7 @@ func (l *loader) rowRule(n *node) {
 
 // rowRules gives the rules to their cubes, and to the cubes that extend these.
 func (l *loader) rowRules(m *Model) {
-	for _, r := range l.rules {
+	for i, r := range l.rules {
 		for _, w := range r.cubes {
 			switch c := m.Cube(w.text); {
 			case c == nil:
@@ -62,6 +65,7 @@ func (l *loader) rowRules(m *Model) {
 			for _, c := range m.cubes {
 				if !c.View && m.extends(c, w.text) {
 					rule := r.RowRule
+					rule.source = i
 					rule.Filter = l.resolveFilters(m, c, own(r.filter, w.text), "row rule")
 					c.Rules = append(c.Rules, &rule)
 				}
@@ -90,15 +94,26 @@ func own(filters []rowFilter, cube string) []rowFilter {
 	return filters
 }
 
-// ruled checks what rules do not reach by themselves: a cube that is made of the SQL of another, and a filter that is made
-// of other cubes' measures.
+// Unruled says why SQL of reader may not read the rows of c as {c.sql()}, which no rule filters; it is empty when it may. The
+// table of a cube may when every rule of c is one of that cube too, which then filters what is made of them. Of a member, a
+// join and whatever else is no table, reader is nil: nothing filters what that makes of them.
+func (c *Cube) Unruled(reader *Cube) string {
+	for _, r := range c.Rules {
+		switch {
+		case reader == nil:
+			return fmt.Sprintf("{%s.sql()} reads rows that the row rule at %s:%d would keep back: outside the sql of a cube no rule "+
+				"filters them; join %[1]s, or name it in a sub_query", c.Name, r.Position.File, r.Position.Line)
+		case !slices.ContainsFunc(reader.Rules, func(own *RowRule) bool { return own.source == r.source }):
+			return fmt.Sprintf("{%s.sql()} reads rows that the row rule at %s:%d would keep back, and %s is not of that rule: name %[4]s "+
+				"among its cubes too", c.Name, r.Position.File, r.Position.Line, reader.Name)
+		}
+	}
+	return ""
+}
+
+// ruled checks what rules do not reach by themselves: a filter that is made of other cubes' measures.
 func (c *checker) ruled() {
 	for _, cube := range c.model.cubes {
-		for _, from := range c.from[cube.Name] {
-			if of := c.model.Cube(from); of != nil && len(of.Rules) > 0 && len(cube.Rules) == 0 {
-				c.fail(cube.Position, "", "the sql of %s is made of %s, whose row rules do not reach into it: name %[1]s in a row rule too", cube.Name, from)
-			}
-		}
 		for _, r := range cube.Rules {
 			c.ruledBy(r.Filter, r.Position)
 		}

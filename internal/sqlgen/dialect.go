@@ -48,7 +48,7 @@ type Dialect interface {
 	Like(column, value Fragment, before, after, not bool) Fragment
 
 	// Exactly returns what must hold beside column being one of bound values, where the database alone takes more for equal
-	// than is. It is empty where that is enough.
+	// than is. A json.Number was bound by Number. It is one operand, or empty where that is enough.
 	Exactly(column Fragment, values []any) Fragment
 
 	// Text returns expr cast to text.

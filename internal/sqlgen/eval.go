@@ -27,6 +27,10 @@ type scope struct {
 	// optional: the table that is rendered is joined to others, so that a row which it lacks is one of NULLs.
 	optional bool
 
+	// rowsOf is the cube whose rows the SQL makes, or whose refresh key it is; nil in members and joins, which no row rule
+	// of that cube filters.
+	rowsOf *datamodel.Cube
+
 	// once: each row of a measure's cube comes once, because the rows are those of distinct keys.
 	once bool
 }
@@ -45,6 +49,7 @@ var (
 // again wherever the table appears.
 func (s scope) from(c *datamodel.Cube) (Fragment, error) {
 	s.p.touches(c)
+	s.rowsOf = c
 	if c.SQLTable != nil {
 		f, err := s.eval(c, c.SQLTable, nil)
 		return Format("{} AS {}", f, s.table(c)), err
@@ -71,9 +76,15 @@ func subselect(f Fragment) Fragment {
 	return Format("({})", f)
 }
 
-// source returns {cube.sql()}: the rows of c, in parentheses.
-func (s scope) source(c *datamodel.Cube) (Fragment, error) {
+// source returns what n means in SQL of reader, {cube.sql()}: the rows of a cube, in parentheses. The model was checked for
+// what no row rule filters; what a script makes is only known here.
+func (s scope) source(reader *datamodel.Cube, n datamodel.CubeSQL) (Fragment, error) {
+	c := s.p.model.Rows(reader, n.Cube)
+	if why := c.Unruled(s.rowsOf); why != "" {
+		return Fragment{}, refusal("SQL of %s (%s:%d): %s", reader.Name, n.Position.File, n.Position.Line, why)
+	}
 	s.p.touches(c)
+	s.rowsOf = c
 	if c.SQLTable != nil {
 		f, err := s.eval(c, c.SQLTable, nil)
 		return Format("(SELECT * FROM {})", f), err
@@ -106,7 +117,7 @@ func (s scope) eval(c *datamodel.Cube, t *datamodel.Template, params map[string]
 		case datamodel.Ref:
 			part, err = s.ref(c, n, len(t.Nodes) == 1)
 		case datamodel.CubeSQL:
-			part, err = s.source(s.p.model.Rows(c, n.Cube))
+			part, err = s.source(c, n)
 		case datamodel.Context:
 			part, err = s.context(c, n, params)
 		case datamodel.FilterParam:
@@ -145,6 +156,7 @@ func (s scope) ref(c *datamodel.Cube, n datamodel.Ref, alone bool) (Fragment, er
 	case ref.Member == nil:
 		return s.table(ref.Cube), nil
 	}
+	s.rowsOf = nil
 	value := s.value
 	if ref.Member.Type == datamodel.Time && ref.Member.Kind == datamodel.Dimension && (s.inZone || ref.Granularity != "") {
 		value = func(m *datamodel.Member) (Fragment, error) { return s.wall(m, ref.Granularity) }

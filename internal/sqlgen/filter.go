@@ -133,12 +133,18 @@ func (s scope) compare(f Fragment, c condition) (Fragment, error) {
 		switch {
 		case err != nil:
 			return f, err
-		case null:
-			return Format("{} IN ({}) OR {}", f, bound, isNull), nil
-		case len(values) == 1 && c.operator == query.Equals:
-			return Format("{} = {}", f, bound), nil
 		}
-		return Format("{} IN ({})", f, bound), nil
+		equal := Format("{} IN ({})", f, bound)
+		if len(values) == 1 && c.operator == query.Equals && !null {
+			equal = Format("{} = {}", f, bound)
+		}
+		if more := s.exactly(c.member, f, values); !more.empty() {
+			equal = Format("({} AND {})", equal, more)
+		}
+		if null {
+			return Format("{} OR {}", equal, isNull), nil
+		}
+		return equal, nil
 	case query.NotEquals, query.NotIn:
 		if len(values) == 0 {
 			return isNotNull, nil
@@ -147,12 +153,18 @@ func (s scope) compare(f Fragment, c condition) (Fragment, error) {
 		switch {
 		case err != nil:
 			return f, err
-		case null:
-			return Format("{} NOT IN ({})", f, bound), nil
-		case len(values) == 1 && c.operator == query.NotEquals:
-			return Format("{} <> {} OR {}", f, bound, isNull), nil
 		}
-		return Format("{} NOT IN ({}) OR {}", f, bound, isNull), nil
+		other := Format("{} NOT IN ({})", f, bound)
+		if len(values) == 1 && c.operator == query.NotEquals && !null {
+			other = Format("{} <> {}", f, bound)
+		}
+		if more := s.exactly(c.member, f, values); !more.empty() {
+			other = Format("({} OR NOT {})", other, more)
+		}
+		if null {
+			return other, nil
+		}
+		return Format("{} OR {}", other, isNull), nil
 	case query.GT, query.GTE, query.LT, query.LTE:
 		if len(values) == 0 {
 			return f, refusal("Expected one parameter but nothing found")
@@ -255,6 +267,23 @@ func (s scope) bindAll(m member, values []query.Value) (Fragment, error) {
 		}
 	}
 	return join(parts, ", "), nil
+}
+
+// exactly returns what must hold beside f, a dimension, being one of values: a filter may decide who sees a row, whoever wrote
+// it, and a text that begins with a number is not that number.
+func (s scope) exactly(m member, f Fragment, values []query.Value) Fragment {
+	typ := m.ResultType()
+	if m.Kind != datamodel.Dimension || typ != datamodel.String && typ != datamodel.Number {
+		return Fragment{}
+	}
+	all := make([]any, len(values))
+	for i, v := range values {
+		all[i] = v.Text
+		if typ == datamodel.Number {
+			all[i] = json.Number(strings.TrimPrefix(strings.TrimSpace(v.Text), "+"))
+		}
+	}
+	return s.p.d.Exactly(f, all)
 }
 
 var number = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$`)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 )
@@ -84,19 +83,30 @@ func (MySQL) Like(column, value Fragment, before, after, not bool) Fragment {
 	return lowerLike(column, value, before, after, not)
 }
 
-var mysqlNumber = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
+// mysqlNumber is a text that equals no other number: compared with one, it is a float.
+var mysqlNumber = regexp.MustCompile(`^-?[0-9]{1,15}(\.[0-9]+)?$`)
 
-// Exactly compares as text, too, unless all values are numbers: beside a column of numbers a text is the number it begins
-// with, and 0 when it begins with none.
-func (d MySQL) Exactly(column Fragment, values []any) Fragment {
-	isText := func(v any) bool {
-		s, ok := v.(string)
-		return ok && !mysqlNumber.MatchString(s)
+// Exactly compares as text, too, unless all values are numbers: beside a number a text is the number it begins with, and 0
+// when it begins with none. CONCAT makes text of a number, and leaves a column of texts its collation. A number that was
+// bound as one is also compared as a text, which beside a column of numbers is that number again.
+func (MySQL) Exactly(column Fragment, values []any) Fragment {
+	bound, isText, isNumber := make([]any, len(values)), false, false
+	for i, v := range values {
+		bound[i] = v
+		switch v := v.(type) {
+		case json.Number:
+			bound[i], isNumber = v.String(), true
+		case string:
+			isText = isText || !mysqlNumber.MatchString(v)
+		}
 	}
-	if !slices.ContainsFunc(values, isText) {
-		return Fragment{}
+	switch {
+	case isNumber:
+		return Format("({} IN ({}))", column, placeholders(bound))
+	case isText:
+		return Format("(CONCAT({}, '') IN ({}))", column, placeholders(bound))
 	}
-	return Format("{} IN ({})", d.Text(column), placeholders(values))
+	return Fragment{}
 }
 
 // Text returns a cast to CHAR.

@@ -308,3 +308,50 @@ func TestRowsAreCubesInMariaDB(t *testing.T) {
 		t.Errorf("%d cases, want 500", compared)
 	}
 }
+
+// A policy or a row rule whose member is a text in the model and a number in the table, or the other way round, lets nobody
+// be another tenant in MariaDB either.
+func TestARuleIsNoOtherTenantInMariaDB(t *testing.T) {
+	db, _ := openMariaDB(t, `
+CREATE TABLE t (tenant BIGINT, name VARCHAR(255) COLLATE utf8mb4_bin);
+INSERT INTO t VALUES (0, 'zero'), (7, '7-eu'), (8, '8'), (1234567890123456789, 'Acme'), (1234567890123456790, 'acme'), (NULL, NULL);`)
+	const model = `
+cubes:
+  - name: t
+    sql_table: t
+    dimensions:
+      - {name: tenant, sql: tenant, type: string, public: false}
+      - {name: number, sql: name, type: number, public: false}
+      - {name: name, sql: name, type: string}
+    measures: [{name: count, type: count}]
+    POLICY
+RULE
+`
+	for _, tt := range []struct{ member, operator, claim, want string }{
+		{"tenant", "equals", `"7"`, "1"}, {"tenant", "equals", `7`, "1"}, {"tenant", "equals", `"7abc"`, "0"}, {"tenant", "equals", `"evil"`, "0"},
+		{"tenant", "equals", `"7.0"`, "1"}, {"tenant", "equals", `["7", "8x"]`, "1"}, {"tenant", "equals", `["7x", "evil"]`, "0"},
+		{"tenant", "equals", `"1234567890123456789"`, "1"}, {"tenant", "equals", `1234567890123456790`, "1"},
+		{"tenant", "notEquals", `"7abc"`, "6"}, {"tenant", "notEquals", `"evil"`, "6"}, {"tenant", "notEquals", `"7"`, "5"}, {"tenant", "notEquals", `["7", "8x"]`, "5"},
+		{"number", "equals", `7`, "0"}, {"number", "equals", `"8"`, "1"}, {"number", "notEquals", `7`, "6"},
+		{"name", "equals", `"acme"`, "1"}, {"name", "equals", `"7"`, "0"}, {"name", "notEquals", `"acme"`, "5"},
+	} {
+		filter := fmt.Sprintf(`{member: %s, operator: %s, values: ["{context.tenant}"]}`, tt.member, tt.operator)
+		for name, replace := range map[string]*strings.Replacer{
+			"rule":   strings.NewReplacer("POLICY", "", "RULE", "row_rules: [{cubes: [t], filter: "+filter+" }]"),
+			"policy": strings.NewReplacer("POLICY", `access_policy: [{group: "*", row_level: {filters: [`+filter+`]} }]`, "RULE", ""),
+		} {
+			m, err := datamodel.Load(fstest.MapFS{"t.yml": {Data: []byte(strings.ReplaceAll(replace.Replace(model), "context", map[string]string{"rule": "context", "policy": "securityContext"}[name]))}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sc := context(t, `{"tenant": `+tt.claim+`}`)
+			plan, err := sqlgen.Generate(m, caller(nil, sc.Template), decode(t, `{"measures":["t.count"]}`), options(sqlgen.MySQL{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := rows(t, db, plan.SQL, plan.Args); !slices.Equal(got, []string{tt.want}) {
+				t.Errorf("%s: %s %s %s lets %q through, want %s\n%s\n%v", name, tt.member, tt.operator, tt.claim, got, tt.want, plan.SQL, plan.Args)
+			}
+		}
+	}
+}

@@ -63,7 +63,7 @@ func (p *planner) refreshKey(c *datamodel.Cube) (RefreshKey, error) {
 	if key.Every == 0 {
 		key.Every = p.d.FreshFor()
 	}
-	f, err := scope{p: p, raw: true}.eval(c, k.SQL, nil)
+	f, err := scope{p: p, raw: true, rowsOf: c}.eval(c, k.SQL, nil)
 	if e, ok := errors.AsType[*fault.Error](err); ok {
 		told := *e
 		told.Detail = "The refresh_key of " + key.Of + ": " + e.Detail

@@ -7,6 +7,7 @@ import (
 	"testing/fstest"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
+	"github.com/behalf-project/behalf/internal/datamodel/jsmodel"
 	"github.com/behalf-project/behalf/internal/sqlgen"
 )
 
@@ -124,5 +125,35 @@ func TestRowRules(t *testing.T) {
 				t.Error("the answer names the member of a rule")
 			}
 		})
+	}
+}
+
+// What a program makes of the rows of a cube with a rule is refused when it is made: nothing filters it.
+func TestAScriptReadsNothingPastARowRule(t *testing.T) {
+	m, err := datamodel.Load(fstest.MapFS{
+		"rules.yml": {Data: []byte(`
+row_rules:
+  - {cubes: [a, same], filter: {member: tenant, operator: equals, values: ["{context.tenant}"]} }
+  - {cubes: [other], filter: {member: tenant, operator: equals, values: ["{context.tenant}"]} }
+`)},
+		"model.js": {Data: []byte("cube(`a`, {sqlTable: `t`, dimensions: {tenant: {sql: `tenant`, type: `string`}}});\n" +
+			"cube(`same`, {sql: () => SECURITY_CONTEXT.way.unsafeValue() === 'past' ? `SELECT * FROM ${a.sql()}` : `SELECT * FROM t`, dimensions: {tenant: {sql: `tenant`, type: `string`}}});\n" +
+			"cube(`other`, {sql: () => SECURITY_CONTEXT.way.unsafeValue() === 'past' ? `SELECT * FROM ${a.sql()}` : `SELECT * FROM t`, dimensions: {tenant: {sql: `tenant`, type: `string`}}});\n" +
+			"cube(`member`, {sqlTable: `u`, dimensions: {x: {sql: () => `(${SECURITY_CONTEXT.way.unsafeValue() === 'past' ? `SELECT 1 FROM ${a.sql()}` : `1`})`, type: `string`}}});\n")},
+	}, jsmodel.New(jsmodel.Config{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ query, way, want string }{
+		{`{"dimensions":["same.tenant"]}`, "past", ""},
+		{`{"dimensions":["other.tenant"]}`, "around", ""},
+		{`{"dimensions":["other.tenant"]}`, "past", "{a.sql()} reads rows that the row rule at rules.yml:3 would keep back, and other is not of that rule"},
+		{`{"dimensions":["member.x"]}`, "around", ""},
+		{`{"dimensions":["member.x"]}`, "past", "SQL of member (model.js:"},
+	} {
+		_, err := sqlgen.Generate(m, context(t, `{"tenant": "7", "way": "`+tt.way+`"}`), decode(t, tt.query), options(sqlgen.Postgres{}))
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s %s: Generate = %v, want %q", tt.query, tt.way, err, tt.want)
+		}
 	}
 }

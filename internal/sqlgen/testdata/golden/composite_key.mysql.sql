@@ -7,4 +7,4 @@ LIMIT 10000
 -- []
 -- orders__status string orders.status
 -- items__count number line_items.count
--- source default, order [{line_items.count true}], fresh for 10s
+-- source default, order [{line_items.count true}], fresh for 10s, since 2026-11-21T22:15:00Z

@@ -14,4 +14,4 @@ GROUP BY 1, 2, 3, 4) `original_query`
 -- orders__user_country string orders.user_country
 -- orders__hour number orders.hour
 -- orders__created_at time orders.created_at
--- source default, order [{orders.size false}], fresh for 10s
+-- source default, order [{orders.size false}], fresh for 10s, since 2026-11-21T22:15:00Z

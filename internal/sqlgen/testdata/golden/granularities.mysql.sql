@@ -8,4 +8,4 @@ LIMIT 10000
 -- orders__created_at_week time orders.created_at.week
 -- orders__created_at_quarter time orders.created_at.quarter
 -- orders__count number orders.count
--- source default, order [{orders.created_at.second false}], fresh for 1m0s
+-- source default, order [{orders.created_at.second false}], fresh for 6h0m0s, since 2026-11-21T22:15:00Z

@@ -10,4 +10,4 @@ LIMIT 10000
 -- orders__users number orders.users
 -- orders__users_about number orders.users_about
 -- orders__spread number orders.spread
--- source default, order [], fresh for 1m0s
+-- source default, order [], fresh for 6h0m0s, since 2026-11-21T22:15:00Z

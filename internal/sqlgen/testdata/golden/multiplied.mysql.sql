@@ -22,4 +22,4 @@ LIMIT 10000
 -- orders__total number orders.total
 -- orders__count number orders.count
 -- items__qty number line_items.qty
--- source default, order [{orders.created_at.day false}], fresh for 10s
+-- source default, order [{orders.created_at.day false}], fresh for 10s, since 2026-11-21T22:15:00Z

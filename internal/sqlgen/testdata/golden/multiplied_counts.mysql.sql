@@ -7,4 +7,4 @@ LIMIT 10000
 -- orders__highest number orders.highest
 -- orders__users number orders.users
 -- items__count number line_items.count
--- source default, order [], fresh for 10s
+-- source default, order [], fresh for 10s, since 2026-11-21T22:15:00Z

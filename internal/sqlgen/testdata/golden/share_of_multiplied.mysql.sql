@@ -15,4 +15,4 @@ LIMIT 10000
 -- items__sku string line_items.sku
 -- orders__done_share number orders.done_share
 -- orders__spread number orders.spread
--- source default, order [{orders.done_share true}], fresh for 10s
+-- source default, order [{orders.done_share true}], fresh for 10s, since 2026-11-21T22:15:00Z

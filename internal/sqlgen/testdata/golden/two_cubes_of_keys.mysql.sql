@@ -28,4 +28,4 @@ LIMIT 10000
 -- users__credit number users.credit
 -- orders__average number orders.average
 -- items__revenue number line_items.revenue
--- source default, order [{users.credit true}], fresh for 10s
+-- source default, order [{users.credit true}], fresh for 10s, since 2026-11-21T22:15:00Z

@@ -8,4 +8,4 @@ LIMIT 10000
 -- orders__total number orders.total
 -- orders__done number orders.done
 -- orders__done_share number orders.done_share
--- source default, order [{orders.status false}], fresh for 1m0s
+-- source default, order [{orders.status false}], fresh for 6h0m0s, since 2026-11-21T22:15:00Z

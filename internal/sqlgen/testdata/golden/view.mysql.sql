@@ -9,4 +9,4 @@ LIMIT 10000
 -- sales__users_country string sales.users_country
 -- sales__ordered_at_year time sales.ordered_at.year sales.ordered_at
 -- sales__total number sales.total
--- source default, order [{sales.total true} {sales.ordered_at false}], fresh for 10s
+-- source default, order [{sales.total true} {sales.ordered_at false}], fresh for 10s, since 2026-11-21T22:15:00Z
