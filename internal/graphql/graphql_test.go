@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"unicode/utf8"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/fault"
@@ -144,6 +145,64 @@ func TestWhatIsRefused(t *testing.T) {
 		errs, ok := errors.AsType[Errors](err)
 		if !ok || !strings.Contains(errs[0].Message, tt.want) {
 			t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
+		}
+	}
+}
+
+// A name costs its length wherever it is compared or told, and may be as long as the request.
+func TestALongNameIsRefusedUnread(t *testing.T) {
+	s := newSchema(t, model)
+	long := strings.Repeat("n", maxName+1)
+	for name, r := range map[string]Request{
+		"a field":        {Query: `{ cube { line_items { ` + long + ` } } }`},
+		"an alias":       {Query: `{ cube { line_items { ` + long + `: count } } }`},
+		"an argument":    {Query: `{ cube(` + long + `: 1) { users { id } } }`},
+		"a type":         {Query: `{ ... on ` + long + ` { __typename } }`},
+		"a key":          {Query: `{ cube(where: {` + long + `: {}}) { users { id } } }`},
+		"a word":         {Query: `{ cube(orderBy: {users: {id: ` + long + `}}) { users { id } } }`},
+		"a fragment":     {Query: `{ ...` + long + ` } fragment ` + long + ` on Query { __typename }`},
+		"a directive":    {Query: `{ __typename @` + long + ` }`},
+		"a variable":     {Query: `query($` + long + `: Int) { __typename }`},
+		"an operation":   {Query: `query ` + long + ` { __typename }`},
+		"in a variable":  {Query: `query($w: RootWhereInput) { cube(where: $w) { users { id } } }`, Variables: json.RawMessage(`{"w":{"` + long + `":1}}`)},
+		"of no variable": {Query: `{ __typename }`, Variables: json.RawMessage(`{"` + long + `":1}`)},
+	} {
+		if _, err := s.Read(r); err == nil || !strings.Contains(err.Error(), "A name may have 256 characters") {
+			t.Errorf("%s: %.100v", name, err)
+		}
+	}
+	if _, err := s.Read(Request{Query: `{ ` + long[1:] + `: __typename }`}); err != nil {
+		t.Errorf("a name that is just short enough: %v", err)
+	}
+}
+
+// An error names no other member: to find one that is like it, all are compared with it.
+func TestAnErrorHasNoSuggestions(t *testing.T) {
+	s := newSchema(t, model)
+	for _, text := range []string{
+		`{ cube { line_items { statu } } }`, `{ cube(limi: 1) { users { id } } }`, `{ cube(where: {line_items: {statu: {set: true}}}) { users { id } } }`,
+		`{ ...f } fragment f on Quer { __typename }`, `{ cube(orderBy: {users: {id: as}}) { users { id } } }`, `{ cube(orderBy: {users: {id: "as"}}) { users { id } } }`,
+	} {
+		if _, err := s.Read(Request{Query: text}); err == nil || strings.Contains(err.Error(), "Did you mean") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestAnErrorIsShort(t *testing.T) {
+	s := newSchema(t, model)
+	long := strings.Repeat("é", 1<<19)
+	for name, r := range map[string]Request{
+		"a text":                  {Query: `{ cube(limit: "` + long + `") { users { id } } }`},
+		"text that is no GraphQL": {Query: `{ cube(limit: 1) { users { id } } } "` + long + `"`},
+		"an operation":            {Query: `{ __typename }`, OperationName: long},
+		"a variable":              {Query: `query($l: Int) { cube(limit: $l) { users { id } } }`, Variables: json.RawMessage(`{"l":"` + long + `"}`)},
+		"a deep variable": {Query: `query($w: RootWhereInput) { cube(where: $w) { users { id } } }`,
+			Variables: json.RawMessage(`{"w":` + strings.Repeat(`{"AND":`, 3000) + "1" + strings.Repeat("}", 3001))},
+	} {
+		_, err := s.Read(r)
+		if told, _ := json.Marshal(err); err == nil || len(told) > 2*maxTold || !utf8.Valid(told) {
+			t.Errorf("%s: %d bytes, %.100v", name, len(told), err)
 		}
 	}
 }

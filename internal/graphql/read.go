@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator"
+	"github.com/vektah/gqlparser/v2/validator/core"
 	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
@@ -27,7 +29,9 @@ const (
 	maxFields = 500 // with those of fragments, wherever they are spread
 	maxDepth  = 20  // of selections; the introspection of common tools has 13
 	maxCubes  = 10  // fields cube, each of which runs a query
+	maxName   = 256 // bytes of a name, whatever it names
 	maxErrors = 20  // that are told
+	maxTold   = 512 // bytes of each
 )
 
 // Operation is a request that was understood.
@@ -56,18 +60,26 @@ func (s Selection) Typename() bool { return s.Column == "" && s.Fields == nil }
 
 // Read understands r, or returns Errors.
 func (s *Schema) Read(r Request) (*Operation, error) {
+	op, err := s.understand(r)
+	if err != nil {
+		return nil, told(err)
+	}
+	return op, nil
+}
+
+func (s *Schema) understand(r Request) (*Operation, error) {
 	if r.Query == "" {
 		return nil, fail("Must provide query string.")
 	}
 	doc, err := parse(r.Query)
 	if err != nil {
-		return nil, listed(err)
+		return nil, err
 	}
 	if err := measure(doc); err != nil {
 		return nil, err
 	}
-	if found := validator.ValidateWithRules(s.schema, doc, rules.NewDefaultRules()); len(found) > 0 {
-		return nil, found[:min(len(found), maxErrors)]
+	if found := validator.ValidateWithRules(s.schema, doc, validation); len(found) > 0 {
+		return nil, found
 	}
 	op, err := chosen(doc, r.OperationName)
 	if err != nil {
@@ -75,26 +87,56 @@ func (s *Schema) Read(r Request) (*Operation, error) {
 	}
 	ordered, plain, err := readVariables(r.Variables)
 	if err != nil {
-		return nil, listed(err)
+		return nil, err
 	}
 	if _, err := validator.VariableValues(s.schema, op, plain); err != nil {
-		return nil, listed(err)
+		return nil, err
 	}
 	return s.operation(&reader{s, doc, ordered}, op)
+}
+
+// validation is the library's, without suggestions: each compares an unknown name with all that there are, letter by
+// letter, and a request may have thousands.
+var validation = withoutSuggestions()
+
+func withoutSuggestions() *rules.Rules {
+	plain := []core.Rule{
+		rules.FieldsOnCorrectTypeRuleWithoutSuggestions, rules.KnownArgumentNamesRuleWithoutSuggestions,
+		rules.KnownTypeNamesRuleWithoutSuggestions, rules.ScalarLeafsRuleWithoutSuggestions, rules.ValuesOfCorrectTypeRuleWithoutSuggestions,
+	}
+	library := rules.NewDefaultRules()
+	for _, rule := range plain {
+		library.RemoveRule(strings.TrimSuffix(rule.Name, "WithoutSuggestions"))
+		library.AddRule(rule.Name, rule.RuleFunc)
+	}
+	return library
+}
+
+// told returns of errors what is told of them: a client knows its request, and need not have all of it back.
+func told(err error) error {
+	errs := listed(err)
+	errs = errs[:min(len(errs), maxErrors)]
+	for _, e := range errs {
+		if len(e.Message) > maxTold {
+			e.Message = strings.ToValidUTF8(e.Message[:maxTold], "") + "…"
+		}
+		e.Path = e.Path[:min(len(e.Path), maxDepth)]
+	}
+	return errs
 }
 
 // fail returns one error.
 func fail(format string, args ...any) error { return Errors{gqlerror.Errorf(format, args...)} }
 
 // listed returns an error of the library as Errors.
-func listed(err error) error {
+func listed(err error) Errors {
 	if list, ok := errors.AsType[Errors](err); ok {
 		return list
 	}
 	if e, ok := errors.AsType[*gqlerror.Error](err); ok {
 		return Errors{e}
 	}
-	return fail("%v", err)
+	return Errors{gqlerror.Errorf("%v", err)}
 }
 
 // chosen returns the operation that is to be executed (GraphQL §6.1).

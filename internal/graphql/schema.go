@@ -20,6 +20,7 @@ import (
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/lexer"
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator"
 )
@@ -203,7 +204,21 @@ func (m *member) filter() string {
 	return "StringFilter"
 }
 
-// parse reads the text of a request.
+// parse reads the text of a request. A name that nothing can have is refused: what is done with names takes longer the
+// longer they are, and an answer may say them many times.
 func parse(text string) (*ast.QueryDocument, error) {
-	return parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, maxTokens)
+	source := &ast.Source{Input: text}
+	doc, err := parser.ParseQueryWithTokenLimit(source, maxTokens)
+	if err != nil {
+		return nil, err
+	}
+	words := lexer.New(source)
+	for {
+		switch word, err := words.ReadToken(); {
+		case err != nil || word.Kind == lexer.EOF:
+			return doc, err
+		case word.Kind == lexer.Name && len(word.Value) > maxName:
+			return nil, fail("A name may have %d characters; one in line %d is longer.", maxName, word.Pos.Line)
+		}
+	}
 }

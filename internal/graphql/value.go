@@ -150,6 +150,9 @@ func decodeObject(d *json.Decoder) (value, error) {
 		if err != nil {
 			return value{}, err
 		}
+		if len(name.(string)) > maxName {
+			return value{}, fail("A name may have %d characters; one in the variables is longer.", maxName)
+		}
 		v, err := decode(d)
 		if err != nil {
 			return value{}, err

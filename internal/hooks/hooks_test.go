@@ -579,11 +579,11 @@ func TestHooksOfSeveralFiles(t *testing.T) {
 // A variable that is set and not granted is an error when it is read, and one that is not set is undefined.
 func TestOnlyGrantedVariablesAreThere(t *testing.T) {
 	h := load(t, `module.exports = {
-		contextToAppId: () => process.env.A + process.env.UNSET + Object.keys(process.env),
+		contextToAppId: () => process.env.A + process.env.UNSET + Object.keys(process.env) + Object.hasOwn(process.env, 'A'),
 		contextToOrchestratorId: () => process.env.SECRET || 'none',
 		contextToApiScopes: () => ['SECRET' in process.env ? 'meta' : 'data'],
 	}`, func(c *hooks.Config) { c.Env, c.Withheld = map[string]string{"A": "a"}, []string{"SECRET"} })
-	if sc, err := h.Verify(t.Context(), hooks.Request{}, verified); err != nil || sc.AppID != "aundefinedA" {
+	if sc, err := h.Verify(t.Context(), hooks.Request{}, verified); err != nil || sc.AppID != "aundefinedAtrue" {
 		t.Errorf("app id = %q, %v", sc.AppID, err)
 	}
 	_, err := h.OrchestratorID(t.Context(), alice(), nil)

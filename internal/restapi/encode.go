@@ -46,10 +46,10 @@ func (e *encoding) id() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// fits reports whether the rows are those that e is for.
-func (e *encoding) fits(rows *rowset.Rows) error {
-	if rows.Len() > 0 && rows.Columns() != e.cells {
-		return fmt.Errorf("a row has %d columns, the plan %d", rows.Columns(), e.cells)
+// fits reports whether rows are those of a plan with so many columns.
+func fits(rows *rowset.Rows, columns int) error {
+	if rows.Len() > 0 && rows.Columns() != columns {
+		return fmt.Errorf("a row has %d columns, the plan %d", rows.Columns(), columns)
 	}
 	return nil
 }

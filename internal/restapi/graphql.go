@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+	"weak"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/fault"
@@ -28,9 +29,10 @@ const (
 	maxHeld     = 10 * time.Minute // that a request is held: GraphQL has no words for asking again
 )
 
-// schemaKey is everything a schema depends on: the model, and which members of it somebody sees.
+// schemaKey is everything a schema depends on: the model, and which members of it somebody sees. A model that is let go
+// does not stay for its schemas.
 type schemaKey struct {
-	model   *datamodel.Model
+	model   weak.Pointer[datamodel.Model]
 	members [sha256.Size]byte
 }
 
@@ -131,7 +133,7 @@ func (h *Handler) schema(ctx context.Context, sc securitycontext.Context) (*grap
 			writePart(digest, []byte(d.Name))
 		}
 	}
-	key := schemaKey{model: model}
+	key := schemaKey{model: weak.Make(model)}
 	digest.Sum(key.members[:0])
 	if s, ok := h.schemas.Get(key); ok {
 		return s, nil
@@ -220,6 +222,9 @@ func writeFields(w http.ResponseWriter, fields []fieldAnswer) error {
 		if f.answered == nil {
 			b.own = append(b.own, f.Value...)
 			continue
+		}
+		if err := fits(f.result.Rows, f.layout.columns); err != nil {
+			return err
 		}
 		write := func(w io.Writer) error { return f.layout.write(w, f.result.Rows) }
 		if err := write(io.Discard); err != nil {

@@ -2,14 +2,18 @@ package restapi
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
+	"weak"
 
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/datamodel"
@@ -157,6 +161,57 @@ func TestGraphQLIsOfWhatThePoliciesShow(t *testing.T) {
 	if w := f.graphql(`{ cube { orders { count } } }`); strings.Contains(w.Body.String(), "confidential") || len(f.seen) != 2 || f.seen[1].Statement.Args[0] != "confidential" {
 		t.Errorf("a guest's rows: %s, of %v", w.Body, f.seen)
 	}
+}
+
+// Rows that are not those of the plan would be written under names of others.
+func TestGraphQLWritesRowsOfThePlanOnly(t *testing.T) {
+	for _, row := range [][]any{{"shipped", now}, {"shipped", now, int64(1), "secret"}} {
+		f := newFront(t, func(orchestrator.Request) (*orchestrator.Result, error) { return resultOf(row) })
+		if w := f.graphql(dailyGraphQL); w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "shipped") {
+			t.Errorf("%d columns: %d %s", len(row), w.Code, w.Body)
+		}
+	}
+}
+
+// A value that is not of its type is found before the first byte, even behind many that are.
+func TestGraphQLFindsAWrongValueFirst(t *testing.T) {
+	rows := make([][]any, 5000)
+	for i := range rows {
+		rows[i] = []any{"shipped", now, int64(i)}
+	}
+	rows[len(rows)-1][2] = "many"
+	f := newFront(t, func(orchestrator.Request) (*orchestrator.Result, error) { return resultOf(rows...) })
+	if w := f.graphql(dailyGraphQL); w.Code != http.StatusBadRequest || strings.Contains(w.Body.String(), "shipped") || !strings.Contains(w.Body.String(), "non numeric") {
+		t.Errorf("%d %.200s", w.Code, w.Body)
+	}
+}
+
+func TestAModelThatIsLetGoDoesNotStayForItsSchema(t *testing.T) {
+	load := func() *datamodel.Model {
+		m, err := datamodel.Load(fstest.MapFS{"orders.yml": {Data: []byte(model)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	serving := load()
+	f := newFront(t, shipped, func(c *Config) {
+		c.Model = func(context.Context, securitycontext.Context) (*datamodel.Model, error) { return serving, nil }
+	})
+	if w := f.graphql(`{ __typename }`); w.Code != http.StatusOK {
+		t.Fatal(w.Body)
+	}
+	old := weak.Make(serving)
+	serving = load()
+	runtime.GC()
+	runtime.GC()
+	if old.Value() != nil {
+		t.Error("the old model is still there")
+	}
+	if w := f.graphql(`{ __typename }`); w.Code != http.StatusOK {
+		t.Error(w.Body)
+	}
+	runtime.KeepAlive(f)
 }
 
 func TestGraphQLToJSON(t *testing.T) {

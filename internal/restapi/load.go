@@ -205,7 +205,7 @@ func sameIdentity(answers []answered) (driverfactory.RunAs, bool) {
 // add adds one result: what is known of every answer to its query, what is of this one, and the rows, which were
 // encoded once if they come from the cache.
 func (b *body) add(a *answered) error {
-	if err := a.rows.fits(a.result.Rows); err != nil {
+	if err := fits(a.result.Rows, a.rows.cells); err != nil {
 		return err
 	}
 	write := func(w io.Writer) error { return a.rows.write(w, a.result.Rows) }

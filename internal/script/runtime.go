@@ -136,6 +136,16 @@ func (r *Runtime) environment(env *goja.Object) goja.Value {
 			panic(r.vm.NewTypeError("%s", err.Error()))
 		}
 	}
+	object := r.vm.Get("Object").ToObject(r.vm)
+	descriptor, _ := goja.AssertFunction(object.Get("getOwnPropertyDescriptor"))
+	// describe returns what env, which may be frozen by now, says of a variable that it has.
+	describe := func(env *goja.Object, name string) *goja.Object {
+		d, err := descriptor(object, env, r.vm.ToValue(name))
+		if err != nil {
+			panic(err)
+		}
+		return d.ToObject(r.vm)
+	}
 	return r.vm.ToValue(r.vm.NewProxy(env, &goja.ProxyTrapConfig{
 		Get: func(env *goja.Object, name string, _ goja.Value) goja.Value {
 			ask(name)
@@ -144,6 +154,15 @@ func (r *Runtime) environment(env *goja.Object) goja.Value {
 		Has: func(env *goja.Object, name string) bool {
 			ask(name)
 			return env.Get(name) != nil
+		},
+		GetOwnPropertyDescriptor: func(env *goja.Object, name string) (own goja.PropertyDescriptor) {
+			ask(name)
+			if v := env.Get(name); v != nil {
+				d := describe(env, name)
+				flag := func(name string) goja.Flag { return goja.ToFlag(d.Get(name).ToBoolean()) }
+				own = goja.PropertyDescriptor{Value: v, Writable: flag("writable"), Enumerable: flag("enumerable"), Configurable: flag("configurable")}
+			}
+			return own
 		},
 	}))
 }

@@ -247,6 +247,8 @@ func TestVariablesOfAModel(t *testing.T) {
 		{"not granted and not set", "a.js", "\n" + a("`SELECT * FROM ${process.env.OTHER || 'public'}`"), "public", "a.js:2:47: the variable OTHER is undefined: it is not set, and not named in models.env", ""},
 		{"not granted and set", "a.js", "\n" + a("`SELECT * FROM ${process.env.SECRET}`"), "", "", "a.js:2:47: TypeError: the variable SECRET is set, and models may not read it: name it in models.env of behalf.yaml"},
 		{"whether it is set", "a.js", a("`SELECT * FROM ${'SECRET' in process.env}`"), "", "", "the variable SECRET is set, and models may not read it"},
+		{"whether it is its own", "a.js", a("`SELECT * FROM ${Object.hasOwn(process.env, 'SECRET')}`"), "", "", "the variable SECRET is set, and models may not read it"},
+		{"whether one that is granted is its own", "a.js", a("`SELECT * FROM ${Object.hasOwn(process.env, 'SCHEMA')}_${process.env.hasOwnProperty('LATER')}`"), "true_false", "", ""},
 		{"all names", "a.js", a("`SELECT * FROM ${Object.keys(process.env)}_${JSON.stringify(process.env).length}`"), "SCHEMA_14", "", ""},
 		{"granted in a template", "a.yml", template("{{ env_var('SCHEMA', 'public') }}"), "t_s", "", ""},
 		{"granted in a template, and not set", "a.yml", template("{{ env_var('LATER', 'public') }}"), "t_public", "", ""},
