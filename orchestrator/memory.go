@@ -7,7 +7,20 @@ import (
 
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/resultcache"
+	"github.com/behalf-project/behalf/internal/securitycontext"
 )
+
+// Hold counts n bytes more that somebody keeps for p beside results: an answer on its way, a question that is repeated.
+// It refuses them as it would refuse a result. LetGo gives them back.
+func (o *Orchestrators) Hold(p securitycontext.Principal, n int64) error {
+	if err := o.cache.Hold(p.Key(), n); err != nil {
+		return o.noMemory(err)
+	}
+	return nil
+}
+
+// LetGo counts n bytes that Hold allowed for p as gone.
+func (o *Orchestrators) LetGo(p securitycontext.Principal, n int64) { o.cache.LetGo(p.Key(), n) }
 
 // noMemory is why no more of a result is read.
 func (o *Orchestrators) noMemory(err error) error {

@@ -454,7 +454,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		query.Rewrite = s.hooks.Rewrite
 	}
 	rest := restapi.New(query)
-	s.sockets = socketapi.New(socketapi.Config{API: rest, Off: !s.cfg.API.WebSockets, Grace: s.cfg.Server.Grace, Log: s.log.Named("socketapi")})
+	s.sockets = socketapi.New(socketapi.Config{API: rest, Memory: s.orchestrators, ClientIP: clientIP, Off: !s.cfg.API.WebSockets, Grace: s.cfg.Server.Grace, Log: s.log.Named("socketapi")})
 	s.health = health.New(health.Config{
 		Checks: []health.Check{
 			{Name: "store", Run: s.store.Ping},

@@ -170,5 +170,20 @@ func (c *Cache) letGo(owner string, n int64) {
 	c.dropIfEmpty(o)
 }
 
+// Hold counts n bytes more that are made of results for owner, a Principal.Key, or fails with ErrShare or ErrFull. LetGo
+// gives them back.
+func (c *Cache) Hold(owner string, n int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hold(owner, n)
+}
+
+// LetGo counts n bytes of owner that Hold allowed as gone.
+func (c *Cache) LetGo(owner string, n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.letGo(owner, n)
+}
+
 // MaxResult returns how many bytes may be held of one person's results together, and so of one result.
 func (c *Cache) MaxResult() int64 { return c.cfg.MaxHeldBytes / 2 }

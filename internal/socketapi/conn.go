@@ -28,8 +28,9 @@ type conn struct {
 	handshake *http.Request // what rules and hooks see of every request
 	id        string        // of the handshake's request
 	renewed   chan struct{} // the end of the token changed
+	known     func()        // says that this is no stranger's
 
-	writing sync.Mutex // the turn to write
+	writing chan struct{} // the turn to write, which is in it while it is taken
 
 	mu            sync.Mutex
 	token         *secret.Text // nil until authorised
@@ -38,6 +39,7 @@ type conn struct {
 	underWay      map[string]*call // messages that have no answer yet, by id
 	begun         int              // messages whose goroutine runs
 	subscriptions map[string]*subscription
+	followed      int // subscriptions whose goroutine runs
 	draining      bool
 	tasks         sync.WaitGroup // messages and subscriptions; nothing is added while draining
 }
@@ -110,6 +112,7 @@ func (c *conn) authorize(ctx context.Context, token secret.Text) {
 		c.refuse(ctx, messageID{}, err) // and the client may try another token, until the time for that is over
 		return
 	}
+	c.known()
 	c.mu.Lock()
 	if c.token == nil {
 		c.caller = sc.Principal // which never changes
@@ -144,7 +147,9 @@ func (c *conn) verify(r *http.Request) (sc securitycontext.Context, err error) {
 // recovered turns a panic into an error for whoever asked; its value is for the log alone.
 func (c *conn) recovered(r *http.Request, fail func(error)) {
 	if cause := recover(); cause != nil {
-		c.h.cfg.Log.Error("panic in a message", zap.String("request_id", audit.RequestID(r.Context())), zap.Any("panic", cause), zap.Stack("stack"))
+		if cause != http.ErrAbortHandler { // which says that an answer could not be written
+			c.h.cfg.Log.Error("panic in a message", zap.String("request_id", audit.RequestID(r.Context())), zap.Any("panic", cause), zap.Stack("stack"))
+		}
 		fail(errors.New("panic in a message"))
 	}
 }
@@ -237,12 +242,16 @@ func (c *conn) start(ctx context.Context, m message) (replies []string, err erro
 	case c.begun >= maxUnderWay:
 		return nil, tooMany("messages", maxUnderWay)
 	}
+	if err := c.hold(m); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	k := &call{m, cancel}
 	c.underWay[m.id.key] = k
 	c.begun++
 	c.tasks.Go(func() {
 		defer cancel()
+		defer c.letGo(m)
 		c.run(ctx, k)
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -250,6 +259,11 @@ func (c *conn) start(ctx context.Context, m message) (replies []string, err erro
 	})
 	return nil, nil
 }
+
+// hold counts the memory of a message until it ends, or refuses it.
+func (c *conn) hold(m message) error { return c.h.cfg.Memory.Hold(c.caller, int64(len(m.params))) }
+
+func (c *conn) letGo(m message) { c.h.cfg.Memory.LetGo(c.caller, int64(len(m.params))) }
 
 // call is a message that is being answered.
 type call struct {
@@ -315,19 +329,22 @@ func (c *conn) ask(ctx context.Context, m message, n int) (a *answer, stay bool)
 		c.h.cfg.API.Refuse(a, r, err)
 		return a, !refused(err)
 	}
+	a.counted = true
 	func() {
-		defer c.recovered(r, func(err error) {
-			a.drop()
-			c.h.cfg.API.Refuse(a, r, err)
-		})
+		defer c.recovered(r, a.fail)
 		c.h.cfg.API.Answer(a, r, sc, m.method)
 	}()
+	if err := a.failed; err != nil {
+		a.drop()
+		a.counted, a.failed, a.header = false, nil, http.Header{} // a refusal is small
+		c.h.cfg.API.Refuse(a, r, err)
+	}
 	level := zap.DebugLevel // of a turn of a subscription, or of what takes long
 	if n == 1 {
 		level = zap.InfoLevel
 	}
 	c.h.cfg.Log.Log(level, "message", zap.String("request_id", audit.RequestID(r.Context())), zap.String("method", m.method),
-		zap.Int("status", a.code), zap.Int("bytes", len(a.body)), zap.Duration("took", c.h.cfg.Now().Sub(began)))
+		zap.Int("status", a.code), zap.Int64("bytes", a.size), zap.Duration("took", c.h.cfg.Now().Sub(began)))
 	return a, true
 }
 

@@ -39,14 +39,26 @@ type API interface {
 	Refuse(w http.ResponseWriter, r *http.Request, err error)
 }
 
-// Config is what a Handler needs. API is required.
+// Memory counts what is in memory for a caller; orchestrator.Orchestrators is one.
+type Memory interface {
+	// Hold counts n bytes more, or says why there may be no more.
+	Hold(p securitycontext.Principal, n int64) error
+	// LetGo counts n bytes that Hold allowed as gone.
+	LetGo(p securitycontext.Principal, n int64)
+}
+
+// Config is what a Handler needs. API and Memory are required.
 type Config struct {
 	API          API
-	Off          bool          // every handshake is refused
-	Connections  int           // at once; default 2,000
-	PerPrincipal int           // of them; default 100. Callers without a name are one principal
-	Grace        time.Duration // how long messages under way may take after the end was asked for; default 30 s
-	Log          *zap.Logger   // default: no logging
+	Memory       Memory                     // for answers, and for questions that are not answered yet
+	ClientIP     func(*http.Request) string // default: the peer's address; empty: there is none to count by
+	Off          bool                       // every handshake is refused
+	Connections  int                        // at once; default 2,000
+	Strangers    int                        // of them that nobody has authorised yet; default 500
+	PerAddress   int                        // of these, from one address; default 50
+	PerPrincipal int                        // of them; default 100. Callers without a name are one principal
+	Grace        time.Duration              // how long messages under way may take after the end was asked for; default 30 s
+	Log          *zap.Logger                // default: no logging
 	Now          func() time.Time
 }
 
@@ -56,6 +68,7 @@ const (
 	maxStranger      = 64 << 10 // and of one before the authorization
 	maxUnderWay      = 128      // messages that are not answered yet
 	maxSubscriptions = 128
+	maxFollowed      = 2 * maxSubscriptions // with those that were ended, or replaced, and have not noticed
 
 	handshakeTime = 30 * time.Second // until the authorization
 	every         = 5 * time.Second  // a subscription is asked again
@@ -74,12 +87,23 @@ type Handler struct {
 	open    sync.WaitGroup // connections
 	count   int            // of them
 	of      map[string]int // and of them, by the key of the principal
+	unknown int            // of them that are not authorised
+	from    map[string]int // and of these, by address
 }
 
 // New returns a Handler over cfg. It starts nothing; see Run.
 func New(cfg Config) *Handler {
 	if cfg.Connections == 0 {
 		cfg.Connections = 2000
+	}
+	if cfg.Strangers == 0 {
+		cfg.Strangers = 500
+	}
+	if cfg.PerAddress == 0 {
+		cfg.PerAddress = 50
+	}
+	if cfg.ClientIP == nil {
+		cfg.ClientIP = httpserver.ClientIP(nil)
 	}
 	if cfg.PerPrincipal == 0 {
 		cfg.PerPrincipal = 100
@@ -93,7 +117,7 @@ func New(cfg Config) *Handler {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Handler{cfg: cfg, stop: make(chan struct{}), of: map[string]int{}}
+	return &Handler{cfg: cfg, stop: make(chan struct{}), of: map[string]int{}, from: map[string]int{}}
 }
 
 // Mount adds the path that has a name of its own. Cube's clients connect to the root; see Else.
@@ -131,11 +155,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.cfg.API.Refuse(w, r, fault.New(fault.Invalid, "A WebSocket is opened here: GET with Upgrade: websocket."))
 		return
 	}
-	if err := h.admit(); err != nil {
+	address := h.cfg.ClientIP(r)
+	if err := h.admit(address); err != nil {
 		h.cfg.API.Refuse(w, r, err)
 		return
 	}
 	defer h.leave()
+	known := sync.OnceFunc(func() { h.know(address) })
+	defer known()
 	// The library would compare the origin with the host, which protects cookies. A page that has no token gets nothing.
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
@@ -143,14 +170,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ws.SetReadLimit(maxStranger)
 	c := &conn{
-		h: h, ws: ws, handshake: r, id: httpserver.RequestID(r.Context()), renewed: make(chan struct{}, 1),
+		h: h, ws: ws, handshake: r, id: httpserver.RequestID(r.Context()), renewed: make(chan struct{}, 1), writing: make(chan struct{}, 1), known: known,
 		underWay: map[string]*call{}, subscriptions: map[string]*subscription{},
 	}
 	c.serve(r.Context())
 }
 
-// admit counts one connection more, or says why there may be none.
-func (h *Handler) admit() error {
+// admit counts one connection more, of a stranger, or says why there may be none.
+func (h *Handler) admit(address string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -159,13 +186,28 @@ func (h *Handler) admit() error {
 			"Remove api.web_sockets: false, or CUBEJS_WEB_SOCKETS=false, to have them."}
 	case h.stopped:
 		return errStopping
-	case h.count >= h.cfg.Connections:
+	case h.count >= h.cfg.Connections || h.unknown >= h.cfg.Strangers:
 		return &fault.Error{Kind: fault.Unavailable, Code: "too_many_connections", Owner: fault.Admin, RetryAfter: 10 * time.Second,
 			Detail: "The server has as many WebSockets as it takes. Try again soon, or send the query over HTTP."}
+	case address != "" && h.from[address] >= h.cfg.PerAddress:
+		return &fault.Error{Kind: fault.TooMany, Code: "too_many_connections", Owner: fault.User, RetryAfter: 10 * time.Second,
+			Detail: "Your address has as many WebSockets without an authorization as one may have. Authorize them, and try again soon."}
 	}
 	h.count++
+	h.unknown++
+	h.from[address]++
 	h.open.Add(1)
 	return nil
+}
+
+// know counts a connection from address as that of a stranger no more: it was authorised, or ended.
+func (h *Handler) know(address string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unknown--
+	if h.from[address]--; h.from[address] == 0 {
+		delete(h.from, address)
+	}
 }
 
 var errStopping = &fault.Error{Kind: fault.Unavailable, Code: "stopping", Detail: "The server is stopping. Connect again.", RetryAfter: time.Second}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/resultcache"
 	"github.com/behalf-project/behalf/internal/securitycontext"
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
@@ -89,6 +90,18 @@ func (a *theAPI) count() int {
 	return len(a.asked)
 }
 
+// memory is that of a cache of results, as in a server.
+type memory struct{ *resultcache.Cache }
+
+func (m memory) Hold(p securitycontext.Principal, n int64) error {
+	if err := m.Cache.Hold(p.Key(), n); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "No memory.")
+	}
+	return nil
+}
+
+func (m memory) LetGo(p securitycontext.Principal, n int64) { m.Cache.LetGo(p.Key(), n) }
+
 // says answers every request with one text.
 func says(text string) func(http.ResponseWriter, *http.Request, int) {
 	return func(w http.ResponseWriter, _ *http.Request, _ int) { _, _ = io.WriteString(w, text) }
@@ -124,6 +137,9 @@ type bench struct {
 func serve(t *testing.T, api *theAPI, cfg Config, test func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg.API = api
+		if cfg.Memory == nil {
+			cfg.Memory = memory{resultcache.New(resultcache.Config{})}
+		}
 		h := New(cfg)
 		l := pipes{make(chan net.Conn), make(chan struct{})}
 		mux := http.NewServeMux()

@@ -21,14 +21,19 @@ func (c *conn) subscribe(ctx context.Context, m message) (repeated bool, err err
 		s.renewed = c.h.cfg.Now()
 		return true, nil
 	}
+	if c.followed >= maxFollowed || !ok && len(c.subscriptions) >= maxSubscriptions {
+		return false, tooMany("subscriptions", maxSubscriptions)
+	}
+	if err := c.hold(m); err != nil {
+		return false, err
+	}
 	if ok {
 		s.cancel()
-	} else if len(c.subscriptions) >= maxSubscriptions {
-		return false, tooMany("subscriptions", maxSubscriptions)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s = &subscription{message: m, cancel: cancel, renewed: c.h.cfg.Now()}
 	c.subscriptions[m.id.key] = s
+	c.followed++
 	c.tasks.Go(func() {
 		defer c.forget(s)
 		c.follow(ctx, s)
@@ -73,11 +78,13 @@ func (c *conn) wanted(s *subscription) bool {
 	return c.h.cfg.Now().Sub(s.renewed) < 4*heartbeat
 }
 
-// forget takes a subscription that ended out of the list, unless another one took its place.
+// forget takes a subscription that ended out of the count, and out of the list, unless another one took its place.
 func (c *conn) forget(s *subscription) {
 	s.cancel()
+	c.letGo(s.message)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.followed--
 	if c.subscriptions[s.id.key] == s {
 		delete(c.subscriptions, s.id.key)
 	}
