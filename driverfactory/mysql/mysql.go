@@ -1,8 +1,8 @@
 // Package mysql runs statements at MySQL and at MariaDB, with go-sql-driver/mysql.
 //
 // A person's token goes to the server in the place of the password, as managed MySQL takes it. It is read at login and
-// never again, so driverfactory lends no session whose token was replaced. Passwords and tokens go to the server as
-// such only inside TLS whose certificate was verified; elsewhere the server is shown that we know them.
+// never again, so driverfactory lends no session whose token was replaced. Off this machine tokens need TLS whose
+// certificate is verified. A password under less goes to whoever answers, as its administrator chose.
 //
 // Each session is made alike, whatever the server's defaults are: UTC, one sql_mode, read-only. It refuses a server
 // that does not know the time zones of a statement, which would answer NULL where a time belongs.
@@ -79,10 +79,11 @@ func parseOptions(c *driverfactory.Checker, src driverfactory.Source) options {
 	return o
 }
 
-// encrypted notes that tokens would be sent where everybody on the way reads them.
+// encrypted notes that tokens would be sent where somebody on the way could read them: whoever answers under require
+// picks how a secret is shown, and may ask for it as it is.
 func encrypted(c *driverfactory.Checker, o options) {
-	if o.sslmode == tlsOff && !loopback.Host(o.host) {
-		c.Wrong("options/sslmode", "insecure", "sslmode %s sends tokens unencrypted, and %q is not this machine; use %s", o.sslmode, o.host, tlsFull)
+	if (o.sslmode == tlsOff || o.sslmode == tlsAny) && !loopback.Host(o.host) {
+		c.Wrong("options/sslmode", "insecure", "sslmode %s sends tokens to whoever answers as %q, which is not this machine; use %s", o.sslmode, o.host, tlsFull)
 	}
 }
 

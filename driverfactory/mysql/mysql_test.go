@@ -43,6 +43,7 @@ func TestCheck(t *testing.T) {
 		{name: "tokens unencrypted", options: map[string]string{"host": "db", "database": "d", "sslmode": "disable"}, app: "azure", want: "options/sslmode insecure"},
 		{name: "an account's token unencrypted", options: map[string]string{"host": "db", "database": "d", "sslmode": "disable"},
 			account: &driverfactory.ServiceAccount{User: "u", Token: secret("t")}, want: "options/sslmode insecure"},
+		{name: "tokens to whoever answers", options: map[string]string{"host": "db", "database": "d", "sslmode": "require"}, app: "azure", want: "options/sslmode insecure"},
 		{name: "tokens unencrypted on this machine", options: map[string]string{"host": "127.0.0.1", "database": "d"}, app: "azure"},
 		{name: "a mode that falls back to none", options: map[string]string{"host": "db", "database": "d", "sslmode": "prefer"}, want: "options/sslmode invalid"},
 		{name: "a socket", options: map[string]string{"host": "/run/mysqld/mysqld.sock", "database": "d"}, want: "options/host invalid"},
