@@ -85,7 +85,7 @@ func New(cfg Config) *Cache {
 	return &Cache{cfg: cfg, items: map[Key]*item{}, owners: map[string]*owner{}}
 }
 
-// Get returns the entry for k, if there is one within its time to live. Who goes on using it calls Retain.
+// Get returns the entry for k, if there is one within its time to live. Who goes on using it calls Lend.
 func (c *Cache) Get(k Key) (*Entry, bool) {
 	now := c.cfg.Now()
 	c.mu.Lock()

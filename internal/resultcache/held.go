@@ -75,65 +75,63 @@ func (d *Draft) Discard() {
 	d.taken = 0
 }
 
-// Retain holds e once more. Whoever holds it reads it, and then calls Release. An entry that is neither cached nor held
-// any more counts again, without being asked for: whoever got it a moment ago still has it.
-func (e *Entry) Retain() {
-	if e == nil || e.cache == nil {
-		return
-	}
+// Lend holds e for reader, a Principal.Key, until Return; "" is nobody in particular. An entry that is neither cached nor
+// held any more counts again, without being asked for: whoever got it a moment ago still has it. What a service account
+// fetched is everybody's, and counts as the reader's as well while they read it: it fails with ErrShare when that is more
+// than may be held for one person, so that no one person takes all there is for everybody.
+func (e *Entry) Lend(reader string) error {
 	c := e.cache
+	if c == nil {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if e.owner == "" && reader != "" {
+		o := c.ownerNamed(reader)
+		if o.held+e.size > c.MaxResult() {
+			c.dropIfEmpty(o)
+			return ErrShare
+		}
+		o.held += e.size
+	}
 	e.refs++
 	if e.refs == 1 && e.item.Load() == nil {
 		c.count(e, e.size)
 	}
-}
-
-// Release ends what Retain or Draft.Entry began. What is not cached is not counted any more when nobody holds it.
-func (e *Entry) Release() {
-	if e == nil || e.cache == nil {
-		return
-	}
-	c := e.cache
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e.refs--
-	if e.refs == 0 {
-		c.count(e, 0)
-	}
-}
-
-// Lend is Retain for a person who reads e, a Principal.Key; "" is somebody without a name. What a service account
-// fetched is everybody's, and counts as the reader's as long as they read it: it fails with ErrShare when that is more
-// than may be held for one person, so that no one person takes all there is for everybody.
-func (e *Entry) Lend(reader string) error {
-	if c := e.cache; c != nil && e.owner == "" && reader != "" {
-		c.mu.Lock()
-		o := c.ownerNamed(reader)
-		full := o.held+e.size > c.MaxResult()
-		if !full {
-			o.held += e.size
-		}
-		c.dropIfEmpty(o)
-		c.mu.Unlock()
-		if full {
-			return ErrShare
-		}
-	}
-	e.Retain()
 	return nil
 }
 
 // Return ends what Lend began.
 func (e *Entry) Return(reader string) {
-	e.Release()
-	if c := e.cache; c != nil && e.owner == "" && reader != "" {
-		c.mu.Lock()
-		defer c.mu.Unlock()
+	c := e.cache
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.owner == "" && reader != "" {
 		o := c.ownerNamed(reader)
 		o.held -= e.size
 		c.dropIfEmpty(o)
+	}
+	e.release()
+}
+
+// Release ends what Draft.Entry began; nil has nothing to end.
+func (e *Entry) Release() {
+	if e == nil || e.cache == nil {
+		return
+	}
+	e.cache.mu.Lock()
+	defer e.cache.mu.Unlock()
+	e.release()
+}
+
+// release takes one holder away. What is not cached is not counted any more when nobody holds it. The caller holds the
+// lock.
+func (e *Entry) release() {
+	if e.refs--; e.refs == 0 {
+		e.cache.count(e, 0)
 	}
 }
 

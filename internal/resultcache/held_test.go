@@ -23,6 +23,13 @@ func read(t testing.TB, c *resultcache.Cache, s driverfactory.PoolKey, size int)
 	return d.Entry(time.Time{}), nil
 }
 
+// lend holds e for nobody in particular.
+func lend(t interface{ Fatal(...any) }, e *resultcache.Entry) {
+	if err := e.Lend(""); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // One result follows its life: read, cached, evicted while somebody is being sent it, and sent.
 func TestMemoryCountsAsLongAsSomebodyHasIt(t *testing.T) {
 	c := resultcache.New(resultcache.Config{})
@@ -44,14 +51,14 @@ func TestMemoryCountsAsLongAsSomebodyHasIt(t *testing.T) {
 	e.Release()
 	stats("cached and not read", true, false)
 	e, _ = c.Get(key(t, alice, "x"))
-	e.Retain()
+	lend(t, e)
 	c.Purge(alice.Principal.Key(), func(driverfactory.PoolKey) bool { return true })
 	stats("revoked while it is sent", false, true)
-	e.Release()
+	e.Return("")
 	stats("sent", false, false)
-	e.Retain()
+	lend(t, e)
 	stats("sent again by somebody who had it", false, true)
-	e.Release()
+	e.Return("")
 	stats("sent again", false, false)
 	if n := c.Stats().Owners; n != 0 {
 		t.Errorf("%d people are remembered for nothing", n)
@@ -118,7 +125,7 @@ func TestNeverMoreThanTheBounds(t *testing.T) {
 			},
 			"get": func(t *rapid.T) {
 				if e, ok := c.Get(draw()); ok {
-					e.Retain()
+					lend(t, e)
 					having = append(having, e)
 					_, _, _ = e.Encoded(fmt.Sprint("form ", rapid.IntRange(0, 5).Draw(t, "form")), written(new(int), rapid.IntRange(10, 8_000).Draw(t, "size")))
 				}
