@@ -42,13 +42,13 @@ func BenchmarkDueCrowd(b *testing.B) {
 }
 
 func TestACrowdThatIsDueAfterARestartIsRefreshedOnceAndAtThePace(t *testing.T) {
-	eachStore(t, func(t testing.TB, db *sqlstore.DB) { newDueCrowd(t, db, 3000, 0).refresh() })
+	eachStore(t, func(t testing.TB, db *sqlstore.DB) { newDueCrowd(t, db, 1000, 0).refresh() })
 }
 
 // Those that end soon became due last, and are refreshed first: none of them misses its end as long as the pace allows it.
 func TestWhatEndsSoonIsRefreshedBeforeACrowd(t *testing.T) {
 	eachStore(t, func(t testing.TB, db *sqlstore.DB) {
-		const crowd, soon = 3000, 60
+		const crowd, soon = 1000, 20
 		c := newDueCrowd(t, db, crowd, soon)
 		c.refresh()
 		for at, i := range c.order {
@@ -96,7 +96,7 @@ type dueCrowd struct {
 	late    int            // calls after it had ended
 }
 
-// newDueCrowd stores n grants that are due. The last soon of them end within a minute: of every other one the refresh
+// newDueCrowd stores n grants that are due. The last soon of them end within three minutes: of every other one the refresh
 // token, and of the rest the access token, which is in use.
 func newDueCrowd(t testing.TB, db *sqlstore.DB, n, soon int) *dueCrowd {
 	c := &dueCrowd{t: t, db: db, current: make(map[string]int, n)}
@@ -130,7 +130,7 @@ func newDueCrowd(t testing.TB, db *sqlstore.DB, n, soon int) *dueCrowd {
 			if i%2 == 0 {
 				g.UsedAt, end = now, &g.ExpiresAt
 			}
-			*end = now.Add(time.Minute + time.Duration(i)*time.Millisecond)
+			*end = now.Add(3*time.Minute + time.Duration(i)*time.Millisecond)
 		}
 		c.current[refresh] = i
 		c.grants, c.ends = append(c.grants, g), append(c.ends, *end)
@@ -179,7 +179,7 @@ func (c *dueCrowd) token(w http.ResponseWriter, r *http.Request) {
 // and returns the largest heap on the way, in bytes.
 func (c *dueCrowd) refresh() (heap uint64) {
 	done := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute+time.Duration(len(c.grants))*10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Minute+time.Duration(len(c.grants))*10*time.Millisecond)
 	defer cancel()
 	go func() { done <- c.tokens.RefreshDue(ctx) }()
 	for waiting := true; waiting; {
