@@ -22,7 +22,8 @@ import (
 	"github.com/behalf-project/behalf/internal/sandbox/databricks"
 	"github.com/behalf-project/behalf/internal/sandbox/idp"
 	"github.com/behalf-project/behalf/internal/secret"
-	"github.com/behalf-project/behalf/internal/sqlstore/postgrestest"
+	"github.com/behalf-project/behalf/internal/sqlstore/ramdisk"
+	"github.com/behalf-project/behalf/internal/sqlstore/sqlstoretest"
 	"github.com/behalf-project/behalf/internal/users"
 )
 
@@ -151,7 +152,7 @@ func newFleet(t *testing.T, box *sandbox.Sandbox, c combination) *fleet {
 // newFleetAt starts a fleet at the provider that start returns.
 func newFleetAt(t *testing.T, box *sandbox.Sandbox, c combination, start func(f *fleet) providerOfFleet) *fleet {
 	t.Helper()
-	f := &fleet{t: t, combination: c, dir: t.TempDir(), apiSecret: secret.New(rand.Text()), clientSecret: secret.New(rand.Text())}
+	f := &fleet{t: t, combination: c, dir: ramdisk.TempDir(t), apiSecret: secret.New(rand.Text()), clientSecret: secret.New(rand.Text())}
 	f.public = "http://localhost:" + quietPort(t)
 	bases := []string{f.public}
 	for len(bases) < c.replicas {
@@ -178,8 +179,10 @@ func newFleetAt(t *testing.T, box *sandbox.Sandbox, c combination, start func(f 
 	f.store = secret.New("sqlite:behalf.db")
 	var database string
 	if c.postgres {
-		database = postgrestest.URL(t)
+		database = sqlstoretest.PostgresURL(t)
 		f.store = secret.New(database)
+	} else {
+		sqlstoretest.MakeFile(t, filepath.Join(f.dir, "behalf.db"))
 	}
 	f.write("model/model.yml", fleetModel)
 	f.write("api-secret", f.apiSecret.Reveal())

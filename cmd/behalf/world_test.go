@@ -24,6 +24,8 @@ import (
 	"github.com/behalf-project/behalf/internal/sandbox/engine"
 	"github.com/behalf-project/behalf/internal/secret"
 	"github.com/behalf-project/behalf/internal/sqlstore/postgrestest"
+	"github.com/behalf-project/behalf/internal/sqlstore/ramdisk"
+	"github.com/behalf-project/behalf/internal/sqlstore/sqlstoretest"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -136,7 +138,7 @@ type worldConfig struct {
 func newWorld(t *testing.T, cfg worldConfig) *world {
 	t.Helper()
 	w := &world{
-		t: t, box: startSandbox(t), dir: t.TempDir(), logs: &buffer{},
+		t: t, box: startSandbox(t), dir: ramdisk.TempDir(t), logs: &buffer{},
 		environ: append([]string{"BEHALF_ORCHESTRATOR_IDLE_TIMEOUT=2s"}, cfg.environ...),
 	}
 	port := freePort(t)
@@ -150,6 +152,7 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 		return strings.Replace(text, "data_sources:\n", cfg.people+"data_sources:\n", 1) + cfg.yaml
 	})
 	w.write("model/test.yml", testModel)
+	sqlstoretest.MakeFile(t, filepath.Join(w.dir, "behalf.db"))
 	w.start()
 	t.Cleanup(func() {
 		w.evidence.operated(t, w.server.adminHandler())
@@ -174,7 +177,7 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 func onBoth(t *testing.T, cfg worldConfig, test func(t *testing.T, w *world)) {
 	t.Run("SQLite", func(t *testing.T) { test(t, newWorld(t, cfg)) })
 	t.Run("Postgres", func(t *testing.T) {
-		cfg.environ = append([]string{"BEHALF_STORE_URL=" + postgrestest.URL(t)}, cfg.environ...)
+		cfg.environ = append([]string{"BEHALF_STORE_URL=" + sqlstoretest.PostgresURL(t)}, cfg.environ...)
 		test(t, newWorld(t, cfg))
 	})
 }

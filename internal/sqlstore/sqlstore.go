@@ -93,6 +93,21 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	return db, nil
 }
 
+// Migrate brings the schema of the database that url names up to date, as Open does, and makes nothing else there. A nil
+// log is none.
+func Migrate(ctx context.Context, url string, log *zap.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	db, err := connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	if db.log = log; log == nil {
+		db.log = zap.NewNop()
+	}
+	return errors.Join(db.migrate(ctx), db.Close())
+}
+
 // connect opens the handles of the database that url names.
 func connect(ctx context.Context, url string) (*DB, error) {
 	scheme, rest, _ := strings.Cut(url, ":")
