@@ -55,7 +55,8 @@ func (p *planner) freshness(plan *Plan) error {
 	return nil
 }
 
-// refreshKey returns the refresh_key of c, which is in SQL. Nobody sees its answer, so it is over the values themselves.
+// refreshKey returns the refresh_key of c, which is in SQL. Its answer leaves the server in development mode only, so it is over
+// the values themselves and not over what a mask shows.
 func (p *planner) refreshKey(c *datamodel.Cube) (RefreshKey, error) {
 	k := c.RefreshKey
 	at := k.SQL.Position
