@@ -144,7 +144,7 @@ func assemble(ctx context.Context, cfg config.Config, log *zap.Logger) (s *serve
 // buildPeople makes people and their sessions.
 func (s *server) buildPeople(ctx context.Context) (err error) {
 	s.people = users.New(users.Config{
-		Store: s.store.Users(), Bus: s.store.News(), Record: s.audit.Record, Log: s.log.Named("users"),
+		Store: s.store.Users(), Bus: s.store.News(), Record: s.audit.Record, Stale: s.cfg.Store.StaleMax, Log: s.log.Named("users"),
 	})
 	s.sessions, err = session.New(session.Config{
 		Store: s.store.Sessions(), People: s.people, PublicURL: s.cfg.Server.PublicURL,
@@ -168,7 +168,7 @@ func (s *server) buildBroker(ctx context.Context) (*oauthapps.Client, error) {
 	})
 	s.apps = oauthapps.New(oauthapps.Config{
 		Store: s.store.OAuthApps(), PublicURL: s.cfg.Server.PublicURL, Discover: client.Discover, Bus: s.store.News(), Log: s.log.Named("oauthapps"),
-		Try: client.Test, Record: s.audit.Record,
+		Try: client.Test, Record: s.audit.Record, Stale: s.cfg.Store.StaleMax,
 	})
 	client.Reports(s.apps)
 	if err := s.apps.Declare(ctx, domains.DefaultID, declaredApps(s.cfg)); err != nil {
@@ -192,7 +192,7 @@ func (s *server) buildBroker(ctx context.Context) (*oauthapps.Client, error) {
 	})
 	s.pats = tokens.New(tokens.Config{
 		Store: s.store.Tokens(), People: s.people, Bus: s.store.News(), DefaultLife: s.cfg.Auth.Tokens.DefaultLife, MaxLife: s.cfg.Auth.Tokens.MaxLife,
-		Endless: s.cfg.Auth.Tokens.Endless, Log: s.log.Named("tokens"),
+		Endless: s.cfg.Auth.Tokens.Endless, Stale: s.cfg.Store.StaleMax, Log: s.log.Named("tokens"),
 		App: func(ctx context.Context, slug string) (string, error) {
 			app, err := s.apps.Get(ctx, slug)
 			return app.Name, err

@@ -24,7 +24,6 @@ import (
 
 const (
 	fresh      = time.Second // how long a token is believed without news: the time in which another replica's change must count
-	stale      = time.Minute // and how long while the store does not answer (design.md §2.16)
 	remembered = 10_000      // tokens in memory
 	most       = 100         // living tokens of one person
 	maxScopes  = 50          // of one token
@@ -49,6 +48,7 @@ type Config struct {
 	DefaultLife time.Duration    // of a token whose maker names none; default 90 days
 	MaxLife     time.Duration    // default one year
 	Endless     bool             // whether a token may have no end
+	Stale       time.Duration    // how long a token in memory is believed while the store does not answer (design.md §2.16); default 60 s
 	Log         *zap.Logger      // default: no logging
 	Now         func() time.Time // default: time.Now
 }
@@ -74,6 +74,9 @@ type seen struct {
 func New(cfg Config) *Service {
 	if cfg.Bus == nil {
 		cfg.Bus = &notify.Bus{}
+	}
+	if cfg.Stale == 0 {
+		cfg.Stale = time.Minute
 	}
 	if cfg.MaxLife <= 0 {
 		cfg.MaxLife = 365 * 24 * time.Hour
@@ -316,7 +319,7 @@ func (s *Service) find(ctx context.Context, hash string) (seen, error) {
 	if err == nil {
 		return v.(seen), nil
 	}
-	if ok && now.Sub(held.at) < stale && errors.Is(err, fault.Unavailable) {
+	if ok && now.Sub(held.at) < s.cfg.Stale && errors.Is(err, fault.Unavailable) {
 		return held, nil
 	}
 	return seen{}, err

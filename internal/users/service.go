@@ -43,6 +43,8 @@ type Config struct {
 	// Record records a refused sign-in. Default: nothing is recorded.
 	Record func(ctx context.Context, e audit.Entry) error
 
+	Stale time.Duration // how long somebody in memory is believed while the store does not answer (design.md §2.16); default 60 s
+
 	Params Params           // of new hashes; below Floor is raised to it
 	Log    *zap.Logger      // default: no logging
 	Now    func() time.Time // default: time.Now
@@ -79,6 +81,9 @@ func New(cfg Config) *Service {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Stale == 0 {
+		cfg.Stale = time.Minute
+	}
 	people, _ := lru.New[string, seen](remembered) // fails for a size below one only
 	s := &Service{cfg: cfg, hasher: newHasher(cfg.Params), throttle: newThrottle(cfg.Now), people: people}
 	cfg.Bus.Subscribe(s.hear) // for as long as the bus lives, as the Service does
@@ -93,7 +98,8 @@ func (s *Service) hear(n notify.News) {
 	}
 }
 
-// ByID returns the person with this id, disabled or not, or fault.NotFound. It answers from memory for up to a second.
+// ByID returns the person with this id, disabled or not, or fault.NotFound. It answers from memory for up to a second, and
+// for Config.Stale while the store does not answer.
 func (s *Service) ByID(ctx context.Context, id string) (User, error) {
 	return s.remember(id, func() (User, error) { return s.cfg.Store.GetUser(ctx, id) })
 }
@@ -112,12 +118,16 @@ func (s *Service) ByUsername(ctx context.Context, username string) (User, error)
 
 func (s *Service) remember(key string, read func() (User, error)) (User, error) {
 	now := s.cfg.Now()
-	if p, ok := s.people.Get(key); ok && now.Sub(p.at) < fresh {
-		return p.user, nil
-	}
 	before := s.changes.Load()
+	held, ok := s.people.Get(key)
+	if ok && now.Sub(held.at) < fresh {
+		return held.user, nil
+	}
 	u, err := read()
 	if err != nil {
+		if ok && now.Sub(held.at) < s.cfg.Stale && errors.Is(err, fault.Unavailable) && s.changes.Load() == before {
+			return held.user, nil
+		}
 		return User{}, err
 	}
 	s.people.Add(key, seen{u, now})

@@ -1,6 +1,7 @@
 package users_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -388,3 +389,62 @@ func TestAUsernameIsNotAnAddress(t *testing.T) {
 }
 
 var sampleEntry = audit.Entry{Actor: "test", Action: audit.UserDeclared, Outcome: "ok"}
+
+// away is a store of people that does not answer while fails is set.
+type away struct {
+	users.Store
+	fails error
+	then  func() // happens before it fails
+}
+
+func (a *away) FindUser(ctx context.Context, name string) (users.User, error) {
+	if a.fails != nil {
+		a.then()
+		return users.User{}, a.fails
+	}
+	return a.Store.FindUser(ctx, name)
+}
+
+func TestWhoIsInMemoryServesWhileTheStoreDoesNotAnswer(t *testing.T) {
+	store := &away{Store: sqlstoretest.OpenSQLite(t, nil).Users(), then: func() {}}
+	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	var news notify.Bus
+	s := users.New(users.Config{Store: store, Bus: &news, Stale: 30 * time.Second, Now: func() time.Time { return now }})
+	if err := s.Declare(t.Context(), declared()); err != nil {
+		t.Fatal(err)
+	}
+	alice, err := s.ByUsername(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	noAnswer := fault.New(fault.Unavailable, "The store does not answer.")
+	for _, step := range []struct {
+		after  time.Duration // since the store answered
+		fails  error
+		served bool
+	}{
+		{29 * time.Second, noAnswer, true},
+		{29 * time.Second, fault.New(fault.NotFound, "There is nobody with this username."), false},
+		{30 * time.Second, noAnswer, false},
+	} {
+		now, store.fails = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC).Add(step.after), step.fails
+		got, err := s.ByUsername(t.Context(), "alice")
+		if served := err == nil && got.ID == alice.ID; served != step.served || !served && !errors.Is(err, fault.KindOf(step.fails)) {
+			t.Errorf("after %v, the store failing with %v: ByUsername = %v, %v, want served %v", step.after, step.fails, got.ID, err, step.served)
+		}
+	}
+
+	store.fails = nil
+	if _, err := s.ByUsername(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	now, store.fails = now.Add(2*time.Second), noAnswer
+	store.then = func() { news.Publish(notify.News{Topic: notify.UserChanged}) }
+	if got, err := s.ByUsername(t.Context(), "alice"); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("who changed while the store was asked: ByUsername = %v, %v, want what the store said", got.ID, err)
+	}
+	store.then = func() {}
+	if got, err := s.ByUsername(t.Context(), "alice"); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("after news that she changed: ByUsername = %v, %v, want what the store said", got.ID, err)
+	}
+}
