@@ -43,7 +43,7 @@ bench: ## every figure beside its floor, as a ratio of one run
 	@go test -run '^$$' -bench DueCrowd -benchtime 1x -timeout 60m ./internal/sqlstore | grep -E 'due grants|calls in a second|want'
 
 .PHONY: reliability
-reliability: setup ## kill, freeze and cut off real processes in every row of the fault matrix, and print its table (10 min)
+reliability: setup ## kill, freeze and cut off real processes in every row of the fault matrix, and print its table (12 min)
 	@go test ./cmd/behalf -run 'TestTheFaultMatrix|TestAnIndependentProvider' -whole-matrix $(if $(UPDATE),-update-matrix) -parallel 12 -timeout 20m
 
 .PHONY: mutants
