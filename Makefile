@@ -11,9 +11,9 @@ SOURCES := $(shell find $(APP) -type f -not -path '*/node_modules/*' 2>/dev/null
 NODE_OK := $(shell node -e 'const [a,b]=process.versions.node.split(".").map(Number);process.exit(a>20||a==20&&b>=19?0:1)' 2>/dev/null && echo yes)
 PORT    ?= 4000
 
-# The race detector watches all but two that only compute in memory of their own, which it makes ten times slower: SQLite,
+# The race detector watches all but two that only compute in memory of their own, where it spent most of its time: SQLite,
 # as Go, and argon2id. At the end of a program it need not wait a whole second for what may still come.
-RACE := -race $(foreach p,modernc.org/... golang.org/x/crypto/...,-gcflags=$(p)=-race=false)
+RACE := -race $(foreach p,modernc.org/... golang.org/x/crypto/argon2,-gcflags=$(p)=-race=false)
 export GORACE ?= atexit_sleep_ms=20
 
 .PHONY: help

@@ -16,7 +16,7 @@ import (
 	"github.com/behalf-project/behalf/internal/sandbox/engine"
 	"github.com/behalf-project/behalf/internal/sandbox/idp"
 	"github.com/behalf-project/behalf/internal/secret"
-	"github.com/behalf-project/behalf/internal/sqlstore/postgrestest"
+	"github.com/behalf-project/behalf/internal/sqlstore/sqlstoretest"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -87,7 +87,7 @@ func (r *replica) after(what string, topic notify.Topic, change func()) {
 }
 
 func TestAChangeOnOneReplicaCountsOnTheOther(t *testing.T) {
-	w := newWorld(t, worldConfig{environ: []string{"BEHALF_STORE_URL=" + postgrestest.URL(t)}})
+	w := newWorld(t, worldConfig{environ: []string{"BEHALF_STORE_URL=" + sqlstoretest.PostgresURL(t)}})
 	w.connect(w.alice, "databricks", "snowflake")
 	w.connect(w.bob, "databricks")
 	other := w.replica()
@@ -183,7 +183,7 @@ func TestAChangeOnOneReplicaCountsOnTheOther(t *testing.T) {
 
 // A replica that hears nothing believes nothing for longer than a second, and begins anew when it hears again.
 func TestAReplicaThatHearsNothingServesNothingStale(t *testing.T) {
-	store := postgrestest.URL(t)
+	store := sqlstoretest.PostgresURL(t)
 	w := newWorld(t, worldConfig{environ: []string{"BEHALF_STORE_URL=" + store, "BEHALF_ORCHESTRATOR_IDLE_TIMEOUT=1m"}})
 	w.connect(w.alice, "databricks", "snowflake")
 	other := w.replica()

@@ -93,18 +93,15 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	return db, nil
 }
 
-// Migrate brings the schema of the database that url names up to date, as Open does, and makes nothing else there. A nil
-// log is none.
-func Migrate(ctx context.Context, url string, log *zap.Logger) error {
+// Migrate brings the schema of the database that url names up to date, as Open does, and makes nothing else there.
+func Migrate(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	db, err := connect(ctx, url)
 	if err != nil {
 		return err
 	}
-	if db.log = log; log == nil {
-		db.log = zap.NewNop()
-	}
+	db.log = zap.NewNop()
 	return errors.Join(db.migrate(ctx), db.Close())
 }
 

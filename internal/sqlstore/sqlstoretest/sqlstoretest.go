@@ -52,7 +52,7 @@ func OpenPostgres(t testing.TB, now func() time.Time) *sqlstore.DB {
 // PostgresURL returns the URL of a new Postgres database with the schema of a store and nothing in it.
 func PostgresURL(t testing.TB) string {
 	t.Helper()
-	return postgrestest.Migrated(t, func(url string) error { return sqlstore.Migrate(context.Background(), url, nil) })
+	return postgrestest.Migrated(t, func(url string) error { return sqlstore.Migrate(context.Background(), url) })
 }
 
 // migratedFile is a SQLite file with the schema of a store and nothing in it.
@@ -63,7 +63,7 @@ var migratedFile = sync.OnceValues(func() ([]byte, error) {
 	}
 	defer os.RemoveAll(folder)
 	path := filepath.Join(folder, "behalf.db")
-	if err := sqlstore.Migrate(context.Background(), "sqlite:"+path, nil); err != nil {
+	if err := sqlstore.Migrate(context.Background(), "sqlite:"+path); err != nil {
 		return nil, err
 	}
 	return os.ReadFile(path)
