@@ -32,8 +32,7 @@ build: ui ## one binary with the web UI in it: bin/behalf
 test: setup ui ## everything that must hold: formatting, vet, types, the UI's tests, all Go tests with the race detector
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'gofmt would change:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	cd $(APP) && npm run --silent lint && npm run --silent test
-	go vet -race ./...
-	go test $(RACE) -timeout 25m ./...
+	go test $(RACE) -vet all -timeout 25m ./...
 
 .PHONY: bench
 bench: ## every figure beside its floor, as a ratio of one run
