@@ -163,13 +163,13 @@ func TestAServerByAnotherName(t *testing.T) {
 	defer server.Close()
 	defer func(was func(string) error) { openPage = was }(openPage)
 	openPage = func(page string) error { t.Errorf("%s was opened", page); return nil }
-	for want, says := range map[string]string{
-		"run: behalf login https://behalf.example.com": issuer,
-		"not as a Behalf server does":                  "javascript:alert(1)",
+	for _, tt := range []struct{ says, want string }{
+		{"javascript:alert(1)", "not as a Behalf server does"},
+		{issuer, "run: behalf login https://behalf.example.com"},
 	} {
-		issuer = says
-		if err := checkIssuer(t.Context(), server.URL); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("a server that calls itself %s is %v, want %q", says, err, want)
+		issuer = tt.says
+		if err := checkIssuer(t.Context(), server.URL); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("a server that calls itself %s is %v, want %q", tt.says, err, tt.want)
 		}
 	}
 	if code := run(t.Context(), []string{"login", server.URL}, streams{strings.NewReader(""), io.Discard, aTerminal(t)}); code != exitInvalid {
