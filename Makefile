@@ -29,10 +29,22 @@ build: ui ## one binary with the web UI in it: bin/behalf
 	go build -o bin/behalf ./cmd/behalf
 
 .PHONY: test
-test: setup ui ## everything that must hold: formatting, vet, types, the UI's tests, all Go tests with the race detector
+test: ## everything that must hold: formatting, vet, types, the UI's tests, all Go tests with the race detector
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'gofmt would change:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@$(MAKE) --no-print-directory -j2 test-go test-browser
+
+# Two things at a time, for each is bound to one processor, or to the network, for much of its time.
+.PHONY: test-go test-browser test-ui compiled modules
+test-go: compiled ui
+	go test $(RACE) -vet all -timeout 25m -skip '^TestChromium$$' ./...
+test-browser: compiled ui test-ui
+	go test $(RACE) -vet off -timeout 25m -run '^TestChromium$$' ./cmd/behalf
+test-ui: ui
 	cd $(APP) && npm run --silent lint && npm run --silent test
-	go test $(RACE) -vet all -timeout 25m ./...
+compiled: modules setup
+	go list -export $(RACE) ./... >/dev/null
+modules:
+	go list -deps -test ./... >/dev/null
 
 .PHONY: bench
 bench: ## every figure beside its floor, as a ratio of one run
