@@ -8,14 +8,24 @@ import (
 	"github.com/behalf-project/behalf/internal/datamodel"
 )
 
-// formula is how a measure is computed from those that a rollup keeps: from itself, or, of one that is an expression over others,
-// from these. SQL of a model is written for its data source, and a rollup is read in DuckDB: an expression is taken apart only
-// where all of it means the same in both, and else the rollup keeps its value.
+// formula is how a measure is computed from others, or from itself alone. SQL of a model is written for its data source, and a
+// rollup is read in DuckDB: a measure is computed there from those that it is made of where all of its SQL means the same in
+// both. Of others the rollup keeps the value. It is computed at the source, for finer groups than anybody asked for, so that a
+// division by zero is NULL in it, and does not end what builds the rollup.
 type formula struct {
-	of    []*datamodel.Member
-	sql   func(value func(*datamodel.Member) Fragment) Fragment // in DuckDB; value returns those of
-	kind  numberKind
-	exact bool // there is no quotient in it, whose last digits differ
+	of      []*datamodel.Member // what it is made of, for DuckDB
+	sql     func(terms) Fragment
+	kind    numberKind
+	exact   bool // there is no quotient in it, whose last digits differ
+	foreign bool // it means something else in DuckDB
+
+	kept *formula // of a measure whose value is kept: how the source computes it; nil where its own SQL says
+}
+
+// terms are what the measures of a formula are where it is written, in DuckDB or at the source.
+type terms struct {
+	value func(*datamodel.Member) Fragment
+	duck  bool
 }
 
 // numberKind is what is known of the type of a number in a database.
@@ -35,7 +45,7 @@ func (p *planner) formula(m *datamodel.Member) formula {
 	if p.formulas == nil {
 		p.formulas = map[*datamodel.Member]formula{}
 	}
-	own := formula{of: []*datamodel.Member{m}, sql: func(value func(*datamodel.Member) Fragment) Fragment { return value(m) }, exact: true}
+	own := formula{of: []*datamodel.Member{m}, sql: func(in terms) Fragment { return in.value(m) }, exact: true}
 	switch m.Type {
 	case datamodel.Count, datamodel.CountDistinct:
 		own.kind = wholeNumber
@@ -43,27 +53,35 @@ func (p *planner) formula(m *datamodel.Member) formula {
 		own.kind, own.exact = fraction, false
 	}
 	p.formulas[m] = own // also in its own SQL, which only a script can make refer to itself
-	if m.Type == datamodel.Number {
-		if tokens, ok := p.tokens(m); ok {
-			a := &arithmetic{p: p, tokens: tokens}
-			if f, ok := a.sum(); ok && a.at == len(tokens) {
-				p.formulas[m] = f
-			}
+	if !m.Expression() {
+		return own
+	}
+	if tokens, ok := p.tokens(m); ok {
+		a := &arithmetic{p: p, tokens: tokens}
+		f, ok := a.sum()
+		switch {
+		case !ok || a.at < len(tokens):
+		case f.foreign || m.Type != datamodel.Number:
+			own.kept = &f
+		default:
+			own = f
 		}
 	}
-	return p.formulas[m]
+	p.formulas[m] = own
+	return own
 }
 
-// token is a word, number or sign of an expression in upper case, or a measure that it refers to.
+// token is a word, a number, a text or a sign of an expression, or a measure that it refers to. Words are in upper case.
 type token struct {
 	text    string
 	measure *datamodel.Member
 }
 
 var (
-	spaces       = regexp.MustCompile(`^\s+`)
-	anyToken     = regexp.MustCompile(`^(?:[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+|[A-Za-z_][A-Za-z_0-9]*|<=|>=|<>|!=|::|[-+*/(),=<>])`)
+	spaces       = regexp.MustCompile(`^\s*`)
+	anyToken     = regexp.MustCompile(`^(?:[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+|[A-Za-z_][A-Za-z_0-9]*|'[^'\\]*'|<=|>=|<>|!=|::|\|\||[-+*/%(),=<>])`)
 	numericToken = regexp.MustCompile(`^[0-9.]`)
+	wordToken    = regexp.MustCompile(`^[A-Z_]`)
 )
 
 // tokens takes the SQL of m apart; ok is false where something is in it that arithmetic does not know.
@@ -90,8 +108,11 @@ func (p *planner) tokens(m *datamodel.Member) (all []token, ok bool) {
 				if found == "" {
 					return nil, false
 				}
-				all = append(all, token{text: strings.ToUpper(found)})
 				rest = rest[len(found):]
+				if found[0] != '\'' {
+					found = strings.ToUpper(found)
+				}
+				all = append(all, token{text: found})
 			}
 		default:
 			return nil, false
@@ -135,13 +156,14 @@ func (a *arithmetic) sum() (formula, bool) {
 	defer func() { a.depth-- }()
 	f, ok := a.product()
 	for ok {
-		sign, more := a.next("+", "-")
+		sign, more := a.next("+", "-", "||")
 		if !more {
 			break
 		}
 		var g formula
 		if g, ok = a.product(); ok {
 			f = compose("({} "+sign+" {})", f, g)
+			f.foreign = f.foreign || sign == "||"
 		}
 	}
 	return f, ok
@@ -151,36 +173,38 @@ func (a *arithmetic) sum() (formula, bool) {
 func (a *arithmetic) product() (formula, bool) {
 	f, ok := a.factor()
 	for ok {
-		sign, more := a.next("*", "/")
+		sign, more := a.next("*", "/", "%")
 		if !more {
 			break
 		}
 		var g formula
 		switch g, ok = a.factor(); {
 		case !ok:
-		case sign == "*":
-			f = compose("({} * {})", f, g)
+		case sign == "/":
+			f = a.quotient(f, g)
 		default:
-			f, ok = a.quotient(f, g)
+			f = compose("({} "+sign+" {})", f, g)
+			f.foreign = f.foreign || sign == "%"
 		}
 	}
 	return f, ok
 }
 
-// quotient returns f / g. Where the database refuses to divide by zero, NULL stands in place of its refusal.
-func (a *arithmetic) quotient(f, g formula) (formula, bool) {
-	format := "({} / NULLIF({}, 0))"
+// quotient returns f / g.
+func (a *arithmetic) quotient(f, g formula) formula {
+	const guarded = "({} / NULLIF({}, 0))"
 	switch habit := a.p.d.Habits().Quotients; {
 	case habit == Floats:
-		format = "({} / {})"
+		f = compose("({} / {})", f, g)
 	case habit == Whole && f.kind == wholeNumber && g.kind == wholeNumber:
-		return compose("({} // NULLIF({}, 0))", f, g), true
-	case habit == Rounded, habit == Whole && f.kind != fraction && g.kind != fraction:
-		return f, false
+		return composeBoth("({} // NULLIF({}, 0))", guarded, f, g)
+	default:
+		unknown := habit == Rounded || habit == Whole && f.kind != fraction && g.kind != fraction
+		f = compose(guarded, f, g)
+		f.foreign = f.foreign || unknown
 	}
-	f = compose(format, f, g)
 	f.kind, f.exact = fraction, false
-	return f, true
+	return f
 }
 
 // factor reads one operand with its sign and its casts.
@@ -199,24 +223,49 @@ func (a *arithmetic) factor() (formula, bool) {
 	return f, ok
 }
 
-// cast reads the type that f is cast to, one that holds any fraction.
+// cast reads the type that f is cast to. Those that hold any fraction are known.
 func (a *arithmetic) cast(f formula) (formula, bool) {
-	habits := a.p.d.Habits()
-	if _, ok := a.next(habits.Decimals...); ok {
-		f.kind = fraction
-		_, short := a.next("(") // of so many digits
-		return f, !short
-	}
-	if _, ok := a.next(append(habits.Doubles, "DOUBLE")...); !ok {
+	name, ok := a.word()
+	if !ok {
 		return f, false
 	}
-	a.next("PRECISION")
-	f = compose("CAST({} AS DOUBLE)", f)
+	if name == "DOUBLE" && a.all("PRECISION") {
+		name += " PRECISION"
+	}
+	habits, source := a.p.d.Habits(), "CAST({} AS "+name+")"
+	switch length, sized := a.arguments(); {
+	case sized:
+		f = compose("CAST({} AS "+name+places(len(length))+")", append([]formula{f}, length...)...)
+		f.foreign = true
+		return f, true
+	case len(length) > 0:
+		return f, false
+	case slices.Contains(habits.Decimals, name):
+		f = composeBoth("{}", source, f)
+	case strings.HasPrefix(name, "DOUBLE"), slices.Contains(habits.Doubles, name):
+		f = composeBoth("CAST({} AS DOUBLE)", source, f)
+	default:
+		f = compose(source, f)
+		f.kind, f.foreign = someNumber, true
+		return f, true
+	}
 	f.kind = fraction
 	return f, true
 }
 
-// operand reads a number, a measure, an expression in parentheses, or a function of expressions.
+// word reads a word.
+func (a *arithmetic) word() (string, bool) {
+	if a.at == len(a.tokens) || !wordToken.MatchString(a.tokens[a.at].text) {
+		return "", false
+	}
+	a.at++
+	return a.tokens[a.at-1].text, true
+}
+
+// places returns n places of arguments, in parentheses.
+func places(n int) string { return "(" + strings.Repeat(", {}", n)[2:] + ")" }
+
+// operand reads a number, a text, a measure, an expression in parentheses, or a function of expressions.
 func (a *arithmetic) operand() (formula, bool) {
 	if a.at == len(a.tokens) {
 		return formula{}, false
@@ -226,6 +275,10 @@ func (a *arithmetic) operand() (formula, bool) {
 	switch {
 	case t.measure != nil:
 		return a.p.formula(t.measure), true
+	case t.text[0] == '\'':
+		f := constantFormula(t.text)
+		f.foreign = true
+		return f, true
 	case numericToken.MatchString(t.text):
 		f := constantFormula(t.text)
 		if f.kind = wholeNumber; strings.ContainsAny(t.text, ".E") {
@@ -239,20 +292,8 @@ func (a *arithmetic) operand() (formula, bool) {
 		return f, ok && a.all(")")
 	case "NULL":
 		return constantFormula("NULL"), true
-	case "NULLIF":
-		args, ok := a.arguments()
-		if !ok || len(args) != 2 || !args[0].exact || !args[1].exact {
-			return formula{}, false
-		}
-		f := compose("NULLIF({}, {})", args...)
-		f.kind = args[0].kind
-		return f, true
-	case "COALESCE":
-		args, ok := a.arguments()
-		return compose("COALESCE({}"+strings.Repeat(", {}", max(len(args), 1)-1)+")", args...), ok
-	case "ABS":
-		args, ok := a.arguments()
-		return compose("ABS({})", args...), ok && len(args) == 1
+	case "CASE":
+		return a.cases()
 	case "CAST":
 		if !a.all("(") {
 			return formula{}, false
@@ -263,20 +304,39 @@ func (a *arithmetic) operand() (formula, bool) {
 		}
 		f, ok = a.cast(f)
 		return f, ok && a.all(")")
-	case "CASE":
-		return a.cases()
 	}
-	return formula{}, false
+	if !wordToken.MatchString(t.text) {
+		return formula{}, false
+	}
+	return a.function(t.text)
+}
+
+// function reads the arguments of a function. Of NULLIF, COALESCE and ABS it is known that they are the same everywhere.
+func (a *arithmetic) function(name string) (formula, bool) {
+	args, ok := a.arguments()
+	if !ok {
+		return formula{}, false
+	}
+	f := compose(name+places(len(args)), args...)
+	switch {
+	case name == "NULLIF" && len(args) == 2:
+		f.kind = args[0].kind
+		f.foreign = f.foreign || !f.exact // what is NULL may be decided by last digits
+	case name == "COALESCE", name == "ABS" && len(args) == 1:
+	default:
+		f.kind, f.foreign = someNumber, true
+	}
+	return f, true
 }
 
 // arguments reads expressions in parentheses, one at least.
 func (a *arithmetic) arguments() (args []formula, ok bool) {
 	for ok = a.all("("); ok; _, ok = a.next(",") {
 		f, known := a.sum()
-		if !known {
-			return nil, false
-		}
 		args = append(args, f)
+		if !known {
+			return args, false
+		}
 	}
 	return args, len(args) > 0 && a.all(")")
 }
@@ -334,14 +394,14 @@ func (a *arithmetic) not() (formula, bool) {
 	return a.comparison()
 }
 
-// comparison reads a comparison of two expressions, which must be exact, or conditions in parentheses.
+// comparison reads a comparison of two expressions, or conditions in parentheses.
 func (a *arithmetic) comparison() (formula, bool) {
 	if a.depth++; a.depth > maxDepth {
 		return formula{}, false
 	}
 	defer func() { a.depth-- }()
 	start := a.at
-	if f, ok := a.sum(); ok && f.exact {
+	if f, ok := a.sum(); ok {
 		if a.all("IS") {
 			if a.all("NOT") {
 				return compose("({} IS NOT NULL)", f), a.all("NULL")
@@ -350,7 +410,9 @@ func (a *arithmetic) comparison() (formula, bool) {
 		}
 		if sign, ok := a.next("=", "<>", "!=", "<", "<=", ">", ">="); ok {
 			g, ok := a.sum()
-			return compose("({} "+sign+" {})", f, g), ok && g.exact
+			f = compose("({} "+sign+" {})", f, g)
+			f.foreign = f.foreign || !f.exact // last digits may decide
+			return f, ok
 		}
 	}
 	if a.at = start; !a.all("(") {
@@ -362,7 +424,7 @@ func (a *arithmetic) comparison() (formula, bool) {
 
 // constantFormula returns a formula of no measure.
 func constantFormula(sql string) formula {
-	return formula{sql: func(func(*datamodel.Member) Fragment) Fragment { return text(sql) }, exact: true}
+	return formula{sql: func(terms) Fragment { return text(sql) }, exact: true}
 }
 
 // kindOf returns the kind of what is made of parts: a fraction where one is one, and whole where all are.
@@ -380,7 +442,10 @@ func kindOf(parts []formula) numberKind {
 }
 
 // compose returns the formula that format makes of parts.
-func compose(format string, parts ...formula) formula {
+func compose(format string, parts ...formula) formula { return composeBoth(format, format, parts...) }
+
+// composeBoth returns the formula that one format makes of parts in DuckDB, and another at the source.
+func composeBoth(duck, source string, parts ...formula) formula {
 	f := formula{exact: true, kind: kindOf(parts)}
 	for _, part := range parts {
 		for _, m := range part.of {
@@ -388,14 +453,17 @@ func compose(format string, parts ...formula) formula {
 				f.of = append(f.of, m)
 			}
 		}
-		f.exact = f.exact && part.exact
+		f.exact, f.foreign = f.exact && part.exact, f.foreign || part.foreign
 	}
-	f.sql = func(value func(*datamodel.Member) Fragment) Fragment {
+	f.sql = func(in terms) Fragment {
 		all := make([]Fragment, len(parts))
 		for i, part := range parts {
-			all[i] = part.sql(value)
+			all[i] = part.sql(in)
 		}
-		return Format(format, all...)
+		if in.duck {
+			return Format(duck, all...)
+		}
+		return Format(source, all...)
 	}
 	return f
 }

@@ -230,7 +230,7 @@ func partitionOf(t time.Time, granularity string) Span {
 func (r *Rollup) structure() (sum [32]byte) {
 	h := sha256.New()
 	whole := Format("{}"+r.groups, r.table).statement(r.d)
-	fmt.Fprintf(h, "%q %q %q %q %v", r.d.Name(), r.loc.String(), r.Partition, whole.SQL, r.Columns)
+	fmt.Fprintf(h, "%q %q %q %v", r.d.Name(), r.Partition, whole.SQL, r.Columns) // a zone that counts is in the SQL
 	for _, arg := range whole.Args {
 		fmt.Fprintf(h, " %T %q", arg, fmt.Sprint(arg))
 	}

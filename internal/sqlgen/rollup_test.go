@@ -85,6 +85,8 @@ cubes:
       - {name: whole_share, type: number, sql: "100 * {done} / {count}"}
       - {name: weighed, type: number, sql: "CASE WHEN {count} > 2 AND NOT ({done} = 0) THEN {total} * -0.5 ELSE COALESCE({done_total}, 0) + ABS({lowest}) END"}
       - {name: rounded, type: number, sql: "ROUND({total} * 0.25, 1)"}
+      - {name: risky, type: number, sql: "ROUND(1.0 * {total} / {done}, 2)"}
+      - {name: label, type: string, sql: "CONCAT({count} % 3, ' of ', CAST({done} AS VARCHAR(9)), '%') || '!'"}
       - {name: spread, type: number, sql: "MAX({CUBE}.amount) - MIN({CUBE}.amount)"}
       - {name: last_week, sql: amount, type: sum, rolling_window: {trailing: 7 day}}
     segments:
@@ -391,6 +393,8 @@ const (
       - {name: main, measures: [users, average, count, spread, rounded, total], dimensions: [status, users.country], time_dimension: created_at, granularity: month}`
 	about = `
       - {name: main, measures: [users_about], dimensions: [kind]}`
+	kept = `
+      - {name: main, measures: [count, total, risky, label, each, rounded], dimensions: [status, kind]}`
 	whole = `
       - {name: main, measures: [users, average, spread, rounded, count], dimensions: [status, kind], segments: [large]}`
 )
@@ -476,6 +480,9 @@ var heldQueries = []struct {
 	{"what is no sum, in a range", exactly, `{"measures":["orders.users"],"dimensions":["orders.status","users.country"],"timeDimensions":[{"dimension":"orders.created_at","granularity":"month","dateRange":["2024-10-01","2024-11-30"]}]}`, ""},
 	{"SQL of the source, in the groups of the rollup", whole, `{"measures":["orders.spread","orders.rounded"],"dimensions":["orders.status","orders.kind"],"segments":["orders.large"]}`, ""},
 	{"what is no sum, filtered by itself", whole, `{"measures":["orders.users"],"dimensions":["orders.kind","orders.status"],"segments":["orders.large"],"filters":[{"member":"orders.users","operator":"gt","values":["1"]},{"member":"orders.kind","operator":"equals","values":["a"]}],"order":[["orders.average","desc"],["orders.users","asc"]]}`, ""},
+	{"what the source computes, for fewer rows than it could divide by", kept, `{"measures":["orders.count","orders.total"],"dimensions":["orders.kind"]}`, ""},
+	{"what the source computes", kept, `{"measures":["orders.risky","orders.label","orders.each","orders.rounded"],"dimensions":["orders.status","orders.kind"],"filters":[{"member":"orders.status","operator":"equals","values":["done"]}]}`, ""},
+	{"what the source computes, filtered by", kept, `{"measures":["orders.label"],"dimensions":["orders.status","orders.kind"],"filters":[{"member":"orders.status","operator":"equals","values":["done"]},{"member":"orders.risky","operator":"gt","values":["1"]}]}`, ""},
 	{"what is no sum, of one group", whole, `{"measures":["orders.users","orders.average"],"segments":["orders.large"],"filters":[{"member":"orders.status","operator":"equals","values":["done"]},{"member":"orders.kind","operator":"equals","values":["a"]}]}`, ""},
 	{"what is no sum, of one group that is not there", whole, `{"measures":["orders.users","orders.average"],"segments":["orders.large"],"filters":[{"member":"orders.status","operator":"equals","values":["none"]},{"member":"orders.kind","operator":"equals","values":["a"]}]}`, ""},
 	{"what is no sum, some groups of it", whole, `{"measures":["orders.users"],"dimensions":["orders.kind"],"segments":["orders.large"],"filters":[{"member":"orders.status","operator":"equals","values":["done"]}]}`, ""},
@@ -764,6 +771,42 @@ views:
 	}
 }
 
+// A rollup of users may begin at the orders of these: users without orders are not in it, and those of two are there twice.
+func TestARollupHasTheRootOfTheQuery(t *testing.T) {
+	m, err := datamodel.Load(fstest.MapFS{"m.yml": {Data: []byte(`
+cubes:
+  - name: users
+    sql_table: users
+    dimensions: [{name: id, sql: id, type: number, primary_key: true}, {name: country, sql: country, type: string}]
+    measures: [{name: count, type: count}]
+    pre_aggregations:
+      - {name: of_orders, measures: [orders.count], dimensions: [country]}
+      - {name: own, dimensions: [country], measures: [count]}
+  - name: orders
+    sql_table: orders
+    joins: [{name: users, relationship: many_to_one, sql: "{CUBE}.user_id = {users}.id"}]
+    dimensions: [{name: id, sql: id, type: number, primary_key: true}]
+    measures: [{name: count, type: count}]
+`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const fill = "INSERT INTO users VALUES (1, 7, 'DE', 1, true, 1), (2, 7, 'FR', 1, true, 1); INSERT INTO orders (id, user_id) VALUES (1, 1), (2, 1)"
+	src := source{"duckdb", sqlgen.DuckDB{}, openDuckDB(t, fill)}
+	for query, want := range map[string]string{
+		`{"dimensions":["users.country"]}`:                             "users.own [{users.of_orders its joins begin at orders, and those of the query at users}]",
+		`{"measures":["users.count"]}`:                                 "users.own [{users.of_orders its joins begin at orders, and those of the query at users}]",
+		`{"measures":["orders.count"],"dimensions":["users.country"]}`: "users.of_orders []",
+	} {
+		plan := generate(t, m, context(t, "{}"), query, src.d)
+		if plan.Rollup == nil || fmt.Sprint(plan.Rollup.Name, " ", plan.Misses) != want {
+			t.Errorf("%s is held by %v, %v, want %s", query, plan.Rollup, plan.Misses, want)
+			continue
+		}
+		answersAlike(t, src, openDuckDB(t, ""), plan)
+	}
+}
+
 const euOnly = `row_level: {filters: [{member: region, operator: equals, values: [eu]}]}`
 
 // Policies and row rules hold where a rollup is read, and what it is built of is the same for everybody.
@@ -835,6 +878,9 @@ func TestTheStructureOfARollup(t *testing.T) {
 	if of(wide, tenant7, `{"measures":["orders.total"],"dimensions":["orders.kind"],"filters":[{"member":"orders.status","operator":"equals","values":["x"]}]}`, sqlgen.DuckDB{}) != first {
 		t.Error("two queries of one rollup have it in two structures")
 	}
+	if of(whole, tenant7, `{"dimensions":["orders.kind"]}`, sqlgen.DuckDB{}) != of(whole, tenant7, `{"dimensions":["orders.kind"],"timezone":"Europe/Berlin"}`, sqlgen.DuckDB{}) {
+		t.Error("a rollup without times is another one in another zone")
+	}
 	seen := map[[32]byte]string{first: "the first"}
 	for name, other := range map[string][32]byte{
 		"another claim":          of(wide, `{"tenant_id": 8}`, q, sqlgen.DuckDB{}),
@@ -855,25 +901,33 @@ func TestTheStructureOfARollup(t *testing.T) {
 // Every row is in exactly one partition, whatever the clocks did, and a query reads those of its range alone. In St. John's they
 // went back over a midnight, so that a day has moments after the next one began.
 func TestPartitionsHoldEveryRowOnce(t *testing.T) {
-	const fill = `INSERT INTO orders SELECT i, 1, 'done', 1, CASE WHEN i > 9 THEN timestamp '2010-11-06 22:00:00' + interval '7 minutes' * i END, 'a', 'eu' FROM generate_series(0, 400) AS s(i);
+	const fill = `INSERT INTO orders SELECT i, i, 'done', 1, CASE WHEN i > 9 THEN timestamp '2010-11-06 22:00:00' + interval '7 minutes' * i END, 'a', 'eu' FROM generate_series(0, 400) AS s(i);
 		INSERT INTO orders VALUES (500, 1, 'done', 1, '2010-11-07 23:59:59.9997', 'a', 'eu')`
 	duck := openDuckDB(t, "")
 	for _, src := range openSources(t, fill) {
 		for _, partition := range []string{"hour", "day", "week", "month", "quarter", "year"} {
 			m := rolledModel(t, `
-      - {name: main, measures: [count, total], time_dimension: created_at, granularity: day, partition_granularity: `+partition+`}`, "", "")
+      - {name: main, measures: [count, users], time_dimension: created_at, granularity: day, partition_granularity: `+partition+`}`, "", "")
 			for _, zone := range []string{"UTC", "America/St_Johns", "America/New_York", "Asia/Kolkata"} {
 				for _, more := range []string{"", `,"granularity":"day"`, `,"dateRange":["2010-11-06","2010-11-06"]`, `,"granularity":"week","dateRange":["2010-11-08","2010-11-14"]`} {
 					times := ""
 					if more != "" {
 						times = `{"dimension":"orders.created_at"` + more + `}`
 					}
-					plan := generate(t, m, context(t, tenant7), `{"measures":["orders.count","orders.total"],"timezone":"`+zone+`","timeDimensions":[`+times+`]}`, src.d)
+					plan := generate(t, m, context(t, tenant7), `{"measures":["orders.count"],"timezone":"`+zone+`","timeDimensions":[`+times+`]}`, src.d)
 					if plan.Rollup != nil {
 						answersAlike(t, src, duck, plan)
 					} else if zone != "America/St_Johns" {
 						t.Errorf("in %s: %v", zone, plan.Misses)
 					}
+				}
+				// A day is in one partition: its users are no sum of those of two.
+				plan := generate(t, m, context(t, tenant7), `{"measures":["orders.users"],"timezone":"`+zone+`","timeDimensions":[{"dimension":"orders.created_at","granularity":"day"}]}`, src.d)
+				switch held := partition != "hour"; {
+				case held != (plan.Rollup != nil):
+					t.Errorf("users of days in partitions of a %s: %v, %v", partition, plan.Rollup, plan.Misses)
+				case held:
+					answersAlike(t, src, duck, plan)
 				}
 			}
 		}
@@ -989,14 +1043,14 @@ func TestTheAgeOfARollup(t *testing.T) {
 		{"", "UTC", "", "2024-03-10T12:00:00Z"},
 		{"refresh_key: {every: 1 day}", "America/New_York", "", "2024-03-10T05:00:00Z"},
 		{"refresh_key: {immutable: true}", "UTC", "", "never"},
-		{"refresh_key: {sql: \"SELECT MAX(id) FROM {CUBE.sql()}\", every: 5 minutes}", "UTC", "", "SELECT MAX(id) FROM (SELECT * FROM orders) 5m0s pre-aggregation orders.main (shop.yml:67)"},
+		{"refresh_key: {sql: \"SELECT MAX(id) FROM {CUBE.sql()}\", every: 5 minutes}", "UTC", "", "SELECT MAX(id) FROM (SELECT * FROM orders) 5m0s pre-aggregation orders.main"},
 		{"refresh_key: {every: 1 hour, incremental: true}", "UTC", "2024-02-01", "2024-03-01T00:00:00Z"},
 		{"refresh_key: {every: 1 hour, incremental: true}", "UTC", "2024-03-01", "2024-03-10T12:00:00Z"},
 		{"refresh_key: {every: 1 hour, incremental: true, update_window: 9 day}", "UTC", "2024-02-01", "2024-03-10T00:00:00Z"},
 		{"refresh_key: {every: 1 hour, incremental: true, update_window: 10 day}", "UTC", "2024-02-01", "2024-03-10T12:00:00Z"},
 		{"refresh_key: {every: 1 hour, incremental: true, update_window: 9 day}", "America/New_York", "2024-02-01", "2024-03-10T05:00:00Z"},
 		{"refresh_key: {sql: SELECT 1, incremental: true}", "UTC", "2024-02-01", "2024-03-01T00:00:00Z"},
-		{"refresh_key: {sql: SELECT 1, incremental: true}", "UTC", "undated", "SELECT 1 10s pre-aggregation orders.main (shop.yml:67)"},
+		{"refresh_key: {sql: SELECT 1, incremental: true}", "UTC", "undated", "SELECT 1 10s pre-aggregation orders.main"},
 		{"refresh_key: {every: 1 hour}", "UTC", "2024-02-01", "2024-03-10T12:00:00Z"},
 	} {
 		pre := strings.Replace("[{name: main, measures: [count], time_dimension: created_at, granularity: day, partition_granularity: month, "+tt.key+"}]", ", }", "}", 1)
@@ -1012,7 +1066,11 @@ func TestTheAgeOfARollup(t *testing.T) {
 		age, got := r.Age(span, moment), "never"
 		switch {
 		case age.Key != nil:
-			got = fmt.Sprintf("%s %s %s", age.Key.SQL, age.Key.Every, age.Key.Of)
+			of, at, _ := strings.Cut(age.Key.Of, " (")
+			if !strings.HasPrefix(at, "shop.yml:") {
+				t.Errorf("the key is of %q, want its place", age.Key.Of)
+			}
+			got = fmt.Sprintf("%s %s %s", age.Key.SQL, age.Key.Every, of)
 		case !age.Since.IsZero():
 			got = age.Since.UTC().Format(time.RFC3339)
 		}
@@ -1117,6 +1175,11 @@ func TestArithmeticOfMeasures(t *testing.T) {
 		{"{total} {count}", "", nil},
 		{"GREATEST({total}, 1)", "", nil},
 		{"{total} / /* */ 1", "", nil},
+		{"CASE WHEN {count} BETWEEN 1 AND 2 THEN 3 END", "", nil},
+		{"{total}::", "", nil},
+		{"{total}::numeric()", "", nil},
+		{"COALESCE()", "", nil},
+		{"NULLIF({total}, {count}) * ABS({done})", "(NULLIF(" + s + ", " + n + ") * ABS(" + d + "))", sqlgen.MySQL{}},
 		{"{SECURITY_CONTEXT.tenant_id} * {count}", "", nil},
 	} {
 		if tt.d == nil {
@@ -1285,4 +1348,16 @@ func randomQuery(r *rand.Rand) string {
 		`{"member":"users.vip","operator":"equals","values":["true"]}`, `{"member":"users.country","operator":"notSet"}`, `{"member":"orders.kind","operator":"equals","values":["b"]}`)
 	return fmt.Sprintf(`{"measures":[%s],"dimensions":[%s],"timeDimensions":[%s],"filters":[%s],"segments":[%s],"timezone":"%s"}`, names(measures), names(dimensions),
 		times, strings.Join(filters, ","), names(some(r, 1, "done_only")), one(r, "UTC", "America/New_York", "Asia/Kolkata"))
+}
+
+func BenchmarkGenerateWithARollup(b *testing.B) {
+	m := rolledModel(b, wide, "", "")
+	q, sc, o := decode(b, `{"measures":["orders.count","orders.done_share"],"dimensions":["users.country"],"timeDimensions":[{"dimension":"orders.created_at","granularity":"week","dateRange":["2024-01-01","2024-03-31"]}]}`),
+		context(b, tenant7), options(sqlgen.Postgres{})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := sqlgen.Generate(m, sc, q, o); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package sqlgen
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -26,12 +27,9 @@ func Rollups(m *datamodel.Model, sc securitycontext.Context, zone string, o Opti
 				continue
 			}
 			p := &planner{model: m, sc: sc, o: o, zone: loc.String(), loc: loc, scripts: map[*datamodel.Template]script{}, dataSource: c.DataSource}
-			if p.d, err = o.Dialect(c.DataSource); err != nil {
-				return nil, nil, err
-			}
-			r, why := p.buildRollup(pre)
-			if why != "" {
-				misses = append(misses, Miss{pre.FullName(), why})
+			r, err := p.rollup(pre)
+			if err != nil {
+				misses = append(misses, Miss{pre.FullName(), unbuildable(err)})
 				continue
 			}
 			all = append(all, r)
@@ -40,17 +38,16 @@ func Rollups(m *datamodel.Model, sc securitycontext.Context, zone string, o Opti
 	return all, misses, nil
 }
 
-// buildRollup returns what pre is built from, or why it cannot be.
-func (p *planner) buildRollup(pre *datamodel.PreAggregation) (*Rollup, string) {
+// rollup returns what pre is built from.
+func (p *planner) rollup(pre *datamodel.PreAggregation) (r *Rollup, err error) {
+	if p.d, err = p.o.Dialect(p.dataSource); err != nil {
+		return nil, err
+	}
 	b, err := p.preAggregation(pre)
 	if err != nil {
-		return nil, unbuildable(err)
+		return nil, err
 	}
-	r, err := b.rollup()
-	if err != nil {
-		return nil, unbuildable(err)
-	}
-	return r, ""
+	return b.rollup()
 }
 
 // built is a pre-aggregation as a query of its own: the columns of its planner are what it keeps.
@@ -63,7 +60,7 @@ type built struct {
 // alone returns a planner of the same model, context and zone for a query of nobody: no policy, row rule or mask is in it.
 func (p *planner) alone() *planner {
 	return &planner{model: p.model, sc: p.sc, o: p.o, zone: p.zone, loc: p.loc, d: p.d, dataSource: p.dataSource,
-		touched: new([]*datamodel.Cube), scripts: p.scripts}
+		touched: new([]*datamodel.Cube), scripts: p.scripts, formulas: p.formulas}
 }
 
 // preAggregation plans the query that pre is: its dimensions, its time dimensions, its segments, and the measures that those
@@ -170,12 +167,27 @@ func (b *built) rollup() (*Rollup, error) {
 func (s scope) kept(c column) (Fragment, error) {
 	switch c.Kind {
 	case datamodel.Measure:
-		return s.measure(c.base)
+		return s.keptMeasure(c.base)
 	case datamodel.Segment:
 		f, err := s.dimension(c.base)
 		return Format("CASE WHEN {} THEN TRUE ELSE FALSE END", f), err
 	}
 	return s.selected(c)
+}
+
+// keptMeasure returns what a rollup keeps of a measure.
+func (s scope) keptMeasure(m *datamodel.Member) (Fragment, error) {
+	f := s.p.formula(m).kept
+	if f == nil {
+		return s.measure(m)
+	}
+	var failed error
+	value := func(of *datamodel.Member) Fragment {
+		f, err := s.keptMeasure(of)
+		failed = cmp.Or(failed, err)
+		return operand(f)
+	}
+	return f.sql(terms{value: value}), failed
 }
 
 // keptType returns the type of what a rollup keeps of c.

@@ -444,7 +444,7 @@ func (m *match) compared() string {
 		}
 	}
 	for _, by := range m.q.order() {
-		if c := m.q.columns[by.column]; text(c) && c.Kind == datamodel.Dimension && (m.q.q.Offset > 0 || m.q.q.Limit != nil && *m.q.q.Limit < uncut) {
+		if c := m.q.columns[by.column]; text(c) && (m.q.q.Offset > 0 || m.q.q.Limit != nil && *m.q.q.Limit < uncut) {
 			return fmt.Sprintf("the page is cut in the order of %s, and texts have another order in the source than in DuckDB", c.FullName())
 		}
 	}

@@ -14,7 +14,8 @@ func (m *match) read(r *Rollup) error {
 	kept := func(c *column) Fragment { return text(table + "." + in.d.Quote(c.alias)) }
 	dimension := func(of member) (Fragment, error) { return kept(m.has(of.base, "")), nil }
 	measure := func(of member) (Fragment, error) {
-		return m.q.formula(of.base).sql(func(leaf *datamodel.Member) Fragment { return summed(leaf, kept(m.has(leaf, ""))) }), nil
+		value := func(leaf *datamodel.Member) Fragment { return summed(leaf, kept(m.has(leaf, ""))) }
+		return m.q.formula(of.base).sql(terms{value: value, duck: true}), nil
 	}
 
 	var list, rows, groups []Fragment
