@@ -49,10 +49,10 @@ type Rollup struct {
 }
 
 // RollupColumn is one column of a rollup. A value that its type does not hold makes the rollup unfit: it would not compare in
-// DuckDB as it does in the source.
+// DuckDB as it does in the source. So does a text of a type that compares otherwise than texts do in the source.
 type RollupColumn struct {
 	Alias string
-	Type  string // datamodel.String, Number, Boolean or Time: wall time, without a zone
+	Type  string // datamodel.String, Number, Boolean or Time, without a zone; "" of a min or max: a number or a time
 }
 
 // Miss says why a pre-aggregation does not hold a query.

@@ -73,6 +73,7 @@ cubes:
       - {name: total, sql: amount, type: sum}
       - {name: lowest, sql: amount, type: min}
       - {name: highest, sql: amount, type: max}
+      - {name: first, sql: "{created_at}", type: min}
       - {name: average, sql: amount, type: avg}
       - {name: users, sql: user_id, type: count_distinct}
       - {name: users_about, sql: user_id, type: count_distinct_approx}
@@ -179,6 +180,11 @@ func fetch(t *testing.T, db *sql.DB, statements ...sqlgen.Statement) [][]any {
 			if err := found.Scan(to...); err != nil {
 				t.Fatal(err)
 			}
+			for i, c := range cells {
+				if b, ok := c.([]byte); ok {
+					cells[i] = string(b)
+				}
+			}
 			all = append(all, cells)
 		}
 		if err := found.Err(); err != nil {
@@ -197,7 +203,7 @@ func plain(v any) string {
 	case time.Time:
 		return v.Format("2006-01-02T15:04:05.000000")
 	case bool:
-		return strconv.FormatBool(v)
+		return map[bool]string{true: "1", false: "0"}[v]
 	case duckdb.Decimal:
 		return plain(v.Float64())
 	case *big.Int:
@@ -235,7 +241,10 @@ func keep(t *testing.T, duck *sql.DB, r *sqlgen.Rollup, rows [][]any) {
 	t.Helper()
 	var columns []string
 	for i, c := range r.Columns {
-		kind := map[string]string{datamodel.String: "VARCHAR", datamodel.Boolean: "BOOLEAN", datamodel.Time: "TIMESTAMP", datamodel.Number: "BIGINT"}[c.Type]
+		kind := map[string]string{datamodel.String: "VARCHAR", datamodel.Boolean: "BOOLEAN", datamodel.Time: "TIMESTAMP", datamodel.Number: "BIGINT", "": "BIGINT"}[c.Type]
+		if slices.ContainsFunc(rows, func(row []any) bool { _, ok := row[i].(time.Time); return ok }) {
+			kind = "TIMESTAMP"
+		}
 		if kind == "BIGINT" && slices.ContainsFunc(rows, func(row []any) bool { _, ok := row[i].(float64); return ok }) {
 			kind = "DOUBLE"
 		}
@@ -356,6 +365,9 @@ func answersAlike(t *testing.T, src source, duck *sql.DB, plan sqlgen.Plan) {
 		return all
 	}
 	got, want := printed(b), printed(a)
+	if src.name == "mariadb" { // one of those that are equal to it stands for a group
+		got, want = strings.Split(strings.ToLower(strings.Join(got, "\n")), "\n"), strings.Split(strings.ToLower(strings.Join(want, "\n")), "\n")
+	}
 	ordered := slices.Equal(byOrder(a), byOrder(b))
 	slices.Sort(got)
 	slices.Sort(want)
@@ -405,6 +417,8 @@ var heldQueries = []struct {
 	only             string // the source that it is held in alone; "" for all
 }{
 	{"everything added up", wide, `{"measures":["orders.count","orders.total","orders.lowest","orders.highest","orders.done","orders.done_total","orders.with_user"]}`, ""},
+	{"the first time", `
+      - {name: main, measures: [first], dimensions: [kind, status], time_dimension: created_at, granularity: month}`, `{"measures":["orders.first"],"dimensions":["orders.kind"],"timezone":"America/New_York","order":[["orders.first","desc"]]}`, ""},
 	{"by a dimension with NULL", wide, `{"measures":["orders.total","orders.count"],"dimensions":["orders.status"]}`, ""},
 	{"by a dimension of a joined cube", wide, `{"measures":["orders.total"],"dimensions":["users.country"]}`, ""},
 	{"by a boolean and a case", wide, `{"measures":["orders.count"],"dimensions":["users.vip","orders.size","orders.big"]}`, ""},
@@ -419,7 +433,7 @@ var heldQueries = []struct {
 	{"weeks of days", wide, `{"measures":["orders.count"],"timeDimensions":[{"dimension":"orders.created_at","granularity":"week"}]}`, ""},
 	{"months of days, in a zone", wide, `{"measures":["orders.total"],"timezone":"America/New_York","timeDimensions":[{"dimension":"orders.created_at","granularity":"month"}]}`, ""},
 	{"quarters of days, in a zone", wide, `{"measures":["orders.total"],"timezone":"Asia/Kolkata","timeDimensions":[{"dimension":"orders.created_at","granularity":"quarter"}]}`, ""},
-	{"years of days, in a zone ahead", wide, `{"measures":["orders.total"],"timezone":"Pacific/Auckland","timeDimensions":[{"dimension":"orders.created_at","granularity":"year"}],"order":[["orders.total","desc"]]}`, ""},
+	{"years of days, in a zone ahead", wide, `{"measures":["orders.total"],"timezone":"Asia/Tokyo","timeDimensions":[{"dimension":"orders.created_at","granularity":"year"}],"order":[["orders.total","desc"]]}`, ""},
 	{"several granularities of one time", wide, `{"measures":["orders.count"],"timezone":"Europe/Berlin","timeDimensions":[{"dimension":"orders.created_at","granularity":"week"},{"dimension":"orders.created_at","granularity":"month"}]}`, ""},
 	{"a fiscal year of days", wide, `{"measures":["orders.count"],"timeDimensions":[{"dimension":"orders.created_at","granularity":"fiscal"}]}`, ""},
 	{"two weeks from an origin, of days", wide, `{"measures":["orders.count"],"timezone":"America/New_York","timeDimensions":[{"dimension":"orders.created_at","granularity":"sprint"}]}`, ""},
@@ -515,6 +529,23 @@ func TestRollupsAnswerAsTheirSourceDoes(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// In a database that takes texts for equal which differ in case, those queries are held that do not depend on it.
+func TestRollupsAnswerAsMariaDBDoes(t *testing.T) {
+	db, _ := openMariaDB(t, strings.ReplaceAll(inMariaDB, " COLLATE utf8mb4_bin", "")+seed+moreOrders(rand.New(rand.NewPCG(1, 2)), 300))
+	src, duck, held := source{"mariadb", sqlgen.MySQL{}, db}, openDuckDB(t, ""), 0
+	for _, tt := range heldQueries {
+		plan := generate(t, rolledModel(t, tt.pre, "", ""), context(t, tenant7), tt.query, src.d)
+		if plan.Rollup == nil || tt.pre == kept { // whose SQL is of another database
+			continue
+		}
+		held++
+		t.Run(tt.name, func(t *testing.T) { answersAlike(t, src, duck, plan) })
+	}
+	if held < 25 {
+		t.Errorf("%d queries are held", held)
 	}
 }
 
@@ -651,6 +682,9 @@ func TestWhyARollupMisses(t *testing.T) {
       - {name: main, measures: [count], dimensions: [hour]}`, filtered("hour", "equals", `"5"`), "the filter is on orders.hour, which is made of a time: of the time in the zone where it is kept, and not where it is filtered by", nil},
 		{"letters beyond ASCII", wide, filtered("status", "contains", `"é"`), "the filter is on orders.status, where the source may take letters for equal that DuckDB does not", nil},
 		{"an operator of another type", wide, filtered("big", "gt", `"true"`), "the filter is on orders.big, with an operator that is not one of its type", nil},
+		{"more digits than a float has", wide, filtered("amount", "lt", `"0.1234567890123456789"`), "the filter is on orders.amount, and compares a number of more digits than DuckDB does", nil},
+		{"a number that is no float", wide, filtered("amount", "equals", `"1e999"`), "the filter is on orders.amount, and compares a number of more digits than DuckDB does", nil},
+		{"and of a measure", wide, `{"measures":["orders.count"],"filters":[{"member":"orders.total","operator":"gt","values":["12345678901234567890"]}]}`, "the filter is on orders.total, and compares a number of more digits than DuckDB does", nil},
 		{"dates in texts", wide, filtered("status", "beforeDate", `"2024-01-01"`), "the filter is on orders.status, and compares points in time, where it keeps what clocks show", nil},
 		{"the filters of a measure", wide, `{"measures":["orders.count"],"filters":[{"member":"orders.done","operator":"measureFilter"}]}`, "the filter is on orders.done, with an operator that is not one of its type", nil},
 		{"a measure beside a text", wide, `{"measures":["orders.count"],"dimensions":["orders.kind"],"filters":[{"member":"orders.total","operator":"contains","values":["1"]}]}`, "the filter is on orders.total, and compares what is no number", nil},

@@ -197,6 +197,8 @@ func (c column) keptType() string {
 		return datamodel.Boolean
 	case c.Type == datamodel.Geo:
 		return datamodel.String
+	case c.Type == datamodel.Min, c.Type == datamodel.Max:
+		return ""
 	}
 	return c.ResultType()
 }

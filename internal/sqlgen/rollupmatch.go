@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -270,14 +271,19 @@ func (m *match) condition(c condition) string {
 	case query.Set, query.NotSet:
 		return ""
 	case query.Equals, query.NotEquals, query.In, query.NotIn:
-		if isText && habits.Texts == Folded {
+		switch {
+		case isText && habits.Texts == Folded:
 			return "where the source takes texts for equal that DuckDB does not"
+		case base.Type == datamodel.Number && !keepsDigits(c.values):
+			return tooManyDigits
 		}
 		return ""
 	case query.GT, query.GTE, query.LT, query.LTE:
 		switch {
 		case isText && habits.Texts != Binary:
 			return "where texts have another order in the source than in DuckDB"
+		case base.Type == datamodel.Number && !keepsDigits(c.values):
+			return tooManyDigits
 		case isText || base.Type == datamodel.Number:
 			return ""
 		}
@@ -290,6 +296,21 @@ func (m *match) condition(c condition) string {
 	}
 	return ""
 }
+
+// keepsDigits reports whether DuckDB compares with values, which are numbers, as they are.
+func keepsDigits(values []query.Value) bool {
+	return !slices.ContainsFunc(values, func(v query.Value) bool {
+		s := strings.TrimPrefix(strings.TrimSpace(v.Text), "+")
+		if _, ok := integer(s); ok || v.Null {
+			return false
+		}
+		digits, _, _ := strings.Cut(strings.ToLower(s), "e")
+		_, err := strconv.ParseFloat(s, 64)
+		return err != nil || len(digits) > 17 // a sign, a point and fifteen that a float has
+	})
+}
+
+const tooManyDigits = "and compares a number of more digits than DuckDB does"
 
 func ascii(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r > 127 }) < 0
@@ -313,8 +334,12 @@ func (m *match) having(c condition) string {
 	case query.Set, query.NotSet:
 		return ""
 	case query.Equals, query.NotEquals, query.In, query.NotIn, query.GT, query.GTE, query.LT, query.LTE:
-		if c.member.ResultType() == datamodel.Number &&
-			!slices.ContainsFunc(c.values, func(v query.Value) bool { return !v.Null && !number.MatchString(strings.TrimSpace(v.Text)) }) {
+		switch {
+		case c.member.ResultType() != datamodel.Number,
+			slices.ContainsFunc(c.values, func(v query.Value) bool { return !v.Null && !number.MatchString(strings.TrimSpace(v.Text)) }):
+		case !keepsDigits(c.values):
+			return tooManyDigits
+		default:
 			return ""
 		}
 	}

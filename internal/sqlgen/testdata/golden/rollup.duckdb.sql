@@ -34,8 +34,8 @@ GROUP BY 1, 2 HAVING (sum("orders__main"."orders__total") > ?)) "original_query"
 -- orders__large boolean
 -- orders__count number
 -- orders__total number
--- orders__lowest number
--- orders__highest number
+-- orders__lowest 
+-- orders__highest 
 -- orders__done number
 -- orders__done_total number
 -- orders__with_user number
