@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -1267,6 +1268,36 @@ func TestRollupsInEveryDialect(t *testing.T) {
 			fmt.Fprintf(&b, "-- %s %s\n", c.Alias, c.Type)
 		}
 		golden(t, filepath.Join("testdata/golden", "rollup."+d.Name()+".sql"), b.String())
+	}
+}
+
+// A plan is shared by everybody who asks the same, and so is its rollup.
+func TestARollupIsSafeForConcurrentUse(t *testing.T) {
+	r := generate(t, rolledModel(t, monthly, "", ""), context(t, tenant7), `{"measures":["orders.count"]}`, sqlgen.Postgres{}).Rollup
+	day := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	var group sync.WaitGroup
+	statements := make([]string, 8)
+	for i := range statements {
+		group.Go(func() {
+			spans, err := r.Spans(day, day.AddDate(0, 8, 0))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			s, err := r.Build(&spans[i])
+			if err != nil {
+				t.Error(err)
+			}
+			statements[i] = fmt.Sprint(s.Args)
+			r.Age(&spans[i], day)
+		})
+	}
+	group.Wait()
+	for i, got := range statements {
+		from := day.AddDate(0, i, 0)
+		if want := fmt.Sprintf("[%s %s]", from.Format("2006-01-02T15:04:05.000Z"), from.AddDate(0, 1, 0).Format("2006-01-02T15:04:05.000Z")); got != want {
+			t.Errorf("partition %d is built with %s, want %s", i, got, want)
+		}
 	}
 }
 

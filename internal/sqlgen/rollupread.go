@@ -12,27 +12,24 @@ func (m *match) read(r *Rollup) error {
 	s := scope{p: &in}
 	table := in.d.Quote(r.Table)
 	kept := func(c *column) Fragment { return text(table + "." + in.d.Quote(c.alias)) }
-	dimension := func(of member) (Fragment, error) { return kept(m.has(of.base, "")), nil }
-	measure := func(of member) (Fragment, error) {
+	dimension := func(of member) Fragment { return kept(m.has(of.base, "")) }
+	measure := func(of member) Fragment {
 		value := func(leaf *datamodel.Member) Fragment { return summed(leaf, kept(m.has(leaf, ""))) }
-		return m.q.formula(of.base).sql(terms{value: value, duck: true}), nil
+		return m.q.formula(of.base).sql(terms{value: value, duck: true})
 	}
 
 	var list, rows, groups []Fragment
 	for i, c := range in.columns {
-		f, err := Fragment{}, error(nil)
+		var f Fragment
 		switch t := m.times[i]; {
 		case c.Kind == datamodel.Measure:
-			f, err = measure(c.member)
+			f = measure(c.member)
 		case t == nil:
-			f, err = dimension(c.member)
+			f = dimension(c.member)
 		case t.granularity == c.granularity:
 			f = kept(t)
 		default:
 			f = in.cut(kept(t), granularity(c))
-		}
-		if err != nil {
-			return err
 		}
 		list = append(list, Format("{} "+in.d.Quote(c.alias), f))
 	}
@@ -41,19 +38,15 @@ func (m *match) read(r *Rollup) error {
 		rows = append(rows, Format("({} >= {} AND {} <= {})", f, in.d.Wall(bind(c.dates.Texts[0])), f, in.d.Wall(bind(c.dates.Texts[1]))))
 	}
 	for _, of := range in.segments {
-		f, err := dimension(of)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, f)
+		rows = append(rows, dimension(of))
 	}
 	for _, where := range []struct {
 		to         *[]Fragment
 		conditions []condition
-		value      func(member) (Fragment, error)
+		value      func(member) Fragment
 	}{{&rows, in.rows, dimension}, {&rows, in.granted, dimension}, {&groups, in.groups, measure}} {
 		for _, c := range where.conditions {
-			f, err := s.where(c, where.value)
+			f, err := s.where(c, func(of member) (Fragment, error) { return where.value(of), nil })
 			if err != nil {
 				return err
 			}
