@@ -23,6 +23,13 @@ func (l *loader) checkTemplates(m *Model) {
 			c.cubeSQL(cube, t)
 		}
 		c.template(cube, nil, cube.RefreshKey.SQL, "the refresh_key of "+cube.Name)
+		for _, p := range cube.PreAggregations {
+			c.template(cube, nil, p.BuildStart, "the build_range_start of "+p.FullName())
+			c.template(cube, nil, p.BuildEnd, "the build_range_end of "+p.FullName())
+			if p.RefreshKey.SQL != cube.RefreshKey.SQL {
+				c.template(cube, nil, p.RefreshKey.SQL, "the refresh_key of "+p.FullName())
+			}
+		}
 		for _, j := range cube.Joins {
 			c.template(cube, nil, j.SQL, "the join "+j.From+" to "+j.To)
 		}
@@ -162,7 +169,7 @@ func (c *checker) template(cube *Cube, m *Member, t *Template, of string) {
 			}
 		case CubeSQL:
 			var reader *Cube
-			if t == cube.RefreshKey.SQL {
+			if cube.asks(t) {
 				reader = cube
 			}
 			c.otherCube(cube, reader, n, t)
@@ -171,6 +178,13 @@ func (c *checker) template(cube *Cube, m *Member, t *Template, of string) {
 		case Script:
 			c.script(cube, n)
 		}
+	})
+}
+
+// asks reports whether t asks the source of c about its rows, and makes none: a refresh key, or how far partitions reach.
+func (c *Cube) asks(t *Template) bool {
+	return t == c.RefreshKey.SQL || slices.ContainsFunc(c.PreAggregations, func(p *PreAggregation) bool {
+		return t == p.RefreshKey.SQL || t == p.BuildStart || t == p.BuildEnd
 	})
 }
 

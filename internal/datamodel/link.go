@@ -37,7 +37,7 @@ func (l *loader) link() *Model {
 	for _, d := range l.order {
 		if c := m.byName[d.Name]; c != nil {
 			l.policies(m, c, d)
-			l.checkRollups(m, c, d)
+			l.preAggregations(m, c, d)
 		}
 	}
 	l.rowRules(m)
@@ -114,6 +114,10 @@ func (l *loader) inherit(d *definition, done map[string]*definition, below []str
 		own := *j
 		own.From = d.Name
 		return &own
+	})
+	d.rollups = inherited(base.rollups, d.rollups, func(p rollup) string { return p.Name }, func(p rollup) rollup {
+		p.Cube = d.Name
+		return p
 	})
 	same := func(h hierarchy) hierarchy { return h }
 	d.Extends = base.Name

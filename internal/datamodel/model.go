@@ -21,7 +21,7 @@ func (m *Model) Cubes() []*Cube { return m.cubes }
 func (m *Model) Cube(name string) *Cube { return m.byName[name] }
 
 // Notices names what the model asks for and this version answers in another way that gives the same rows, such as
-// pre-aggregations, which are not built. They are worth a line in the log at start.
+// pre-aggregations that are not built. They are worth a line in the log at start.
 func (m *Model) Notices() []Problem { return m.notices }
 
 // DataSources returns the names of the data sources that cubes use, without duplicates, in the order of first use.
@@ -62,7 +62,7 @@ type Cube struct {
 	RefreshKey      RefreshKey
 	Joins           []*Join
 	Members         []*Member // dimensions, then measures, then segments, each in the order of the file
-	PreAggregations []PreAggregation
+	PreAggregations []*PreAggregation
 	Hierarchies     []Hierarchy
 	Folders         []Folder
 	Policies        []*Policy  // none: everybody sees everything
@@ -227,13 +227,6 @@ type Join struct {
 	Relationship Relationship
 	SQL          *Template
 	Position     Position
-}
-
-// PreAggregation is one that the model defines. None is built: queries go to the source.
-type PreAggregation struct {
-	Name     string
-	Type     string
-	Position Position
 }
 
 // Hierarchy is a named drill path; metadata only.

@@ -3,10 +3,48 @@ package datamodel
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
+// PreAggregation is one that a cube defines (cube-data-model.md §19). A rollup is a query of its own, whose rows the others
+// that it holds can be answered from: what it names has the path by which a query would reach it.
+type PreAggregation struct {
+	Cube     string
+	Name     string
+	Type     string // "rollup", or one that is not built: its queries go to the source
+	Position Position
+
+	Measures   []Reference
+	Dimensions []Reference
+	Segments   []Reference
+	Times      []Reference // with their granularities; partitions are of the first
+
+	Partition  string    // granularity of its partitions, hour to year; or "" for one table
+	BuildStart *Template // from where partitions reach: SQL that returns a moment; nil for the first row
+	BuildEnd   *Template // and to where; nil for the last
+
+	RefreshKey     RefreshKey // its own, or that of its cube, or else every hour
+	Indexes        []Index    // checked, and of no effect on what is kept in columns
+	External       bool       // kept outside of the source
+	Scheduled      bool       // built before anybody asks
+	AllowNonStrict bool       // it answers for ranges that begin or end within its buckets
+	Shared         bool       // meta.shared_rollup of its cube: the service account builds it, for everybody
+}
+
+// Index is an index of a pre-aggregation.
+type Index struct {
+	Name    string
+	Columns []string // full names of members; none where it is SQL
+}
+
+// Rollup is the Type of pre-aggregations that are built.
+const Rollup = "rollup"
+
+// FullName returns "cube.name".
+func (p *PreAggregation) FullName() string { return p.Cube + "." + p.Name }
+
 var preAggregationTypes = map[string]string{
-	"rollup": "rollup", "original_sql": "original_sql", "originalSql": "original_sql",
+	"rollup": Rollup, "original_sql": "original_sql", "originalSql": "original_sql",
 	"rollup_join": "rollup_join", "rollupJoin": "rollup_join",
 	"rollup_lambda": "rollup_lambda", "rollupLambda": "rollup_lambda",
 	"auto_rollup": "auto_rollup", "autoRollup": "auto_rollup",
@@ -14,41 +52,47 @@ var preAggregationTypes = map[string]string{
 
 var partitions = map[string]string{"hour": "hour", "day": "day", "week": "week", "month": "month", "quarter": "quarter", "year": "year"}
 
-// rollup is a PreAggregation as its file has it: names are resolved when the members of its cube are known. None is built,
-// but what is wrong with one is told now rather than when it would be.
+// rollup is a PreAggregation as its file has it: names are resolved when the members of its cube are known.
 type rollup struct {
 	PreAggregation
 	members map[Kind][]word
 	times   []rollupTime
+	indexes []rollupIndex
 }
 
 // rollupTime is a time dimension of a rollup and its granularity.
 type rollupTime struct{ dimension, granularity word }
 
+// rollupIndex is an Index as its file has it.
+type rollupIndex struct {
+	name    string
+	columns []word
+}
+
 // preAggregation reads a pre-aggregation.
 func (l *loader) preAggregation(d *definition, n *node) {
 	name, pos, ok := l.name(n, "a pre-aggregation")
 	var (
-		p         = rollup{PreAggregation: PreAggregation{Name: name, Type: "rollup", Position: pos}, members: map[Kind][]word{}}
-		alone     rollupTime
-		partition string
+		alone rollupTime
+		p     = rollup{members: map[Kind][]word{}}
+		read  = map[string]func(*node){}
 	)
-	read := map[string]func(*node){}
-	for _, key := range strings.Fields(`name build_range_start build_range_end refresh_range_start refresh_range_end refresh_key external
-		scheduled_refresh indexes allow_non_strict_date_range_match use_original_sql_pre_aggregations rollups
-		union_with_source_data unique_key_columns read_only stream_offset output_column_types sql_alias
-		measure_references dimension_references segment_references time_dimension_reference rollup_references`) {
+	p.PreAggregation = PreAggregation{Cube: d.Name, Name: name, Type: Rollup, Position: pos, External: true, Scheduled: true, AllowNonStrict: true}
+	for _, key := range strings.Fields(`name use_original_sql_pre_aggregations rollups rollup_references union_with_source_data
+		unique_key_columns read_only stream_offset output_column_types sql_alias`) {
 		read[key] = ignore
 	}
 	read["type"] = oneOf(l, &p.Type, "type", preAggregationTypes)
-	for key, kind := range map[string]Kind{"measures": Measure, "dimensions": Dimension, "segments": Segment} {
+	for kind, key := range map[Kind]string{Measure: "measures", Dimension: "dimensions", Segment: "segments"} {
 		read[key] = func(n *node) {
 			var names []word
 			l.words(&names)(n)
 			p.members[kind] = names
 		}
+		read[renamed[key]] = read[key]
 	}
 	read["time_dimension"], read["granularity"] = l.word(&alone.dimension), l.word(&alone.granularity)
+	read[renamed["time_dimension"]] = read["time_dimension"]
 	read["time_dimensions"] = func(n *node) {
 		l.each(pair{key: "time_dimensions", value: n}, func(n *node) {
 			var t rollupTime
@@ -58,66 +102,179 @@ func (l *loader) preAggregation(d *definition, n *node) {
 			p.times = append(p.times, t)
 		})
 	}
-	read["partition_granularity"] = oneOf(l, &partition, "partition_granularity", partitions)
+	read["partition_granularity"] = oneOf(l, &p.Partition, "partition_granularity", partitions)
+	for key, to := range map[string]**Template{"build_range_start": &p.BuildStart, "build_range_end": &p.BuildEnd} {
+		read[key] = func(n *node) {
+			if *to != nil {
+				l.fail(n.pos, "", "pre-aggregation %s has both %s and %s, which is its old name", name, key, renamed[key])
+			}
+			l.onlySQL(key, to, n)
+		}
+		read[renamed[key]] = read[key]
+	}
+	read["refresh_key"] = func(n *node) { l.refreshKey(&p.RefreshKey, n) }
+	read["external"], read["scheduled_refresh"] = l.flag(&p.External), l.flag(&p.Scheduled)
+	read["allow_non_strict_date_range_match"] = l.flag(&p.AllowNonStrict)
+	read["indexes"] = func(n *node) {
+		l.each(pair{key: "indexes", value: n}, func(n *node) { l.index(&p, n) })
+	}
 	l.mapping(n, keys{of: "a pre-aggregation", read: read})
 	if !ok {
 		return
 	}
-	if slices.ContainsFunc(d.PreAggregations, func(other PreAggregation) bool { return other.Name == name }) {
+	if slices.ContainsFunc(d.rollups, func(other rollup) bool { return other.Name == name }) {
 		l.fail(pos, "", "the pre-aggregation %q is defined more than once", name)
 		return
 	}
+	l.checkNames(&p, n)
 	if alone != (rollupTime{}) {
-		p.times = append(p.times, alone)
+		p.times = slices.Insert(p.times, 0, alone)
 	}
-	legacy := n.field("time_dimension_reference") != nil || n.field("timeDimensionReference") != nil
 	for _, t := range p.times {
 		switch {
-		case t.dimension == (word{}) && !legacy:
+		case t.dimension == (word{}):
 			l.fail(t.granularity.pos, "", "pre-aggregation %s has a granularity, and no time_dimension that it is of", name)
-		case t.granularity == (word{}) && p.Type == "rollup":
+		case t.granularity == (word{}) && p.Type == Rollup:
 			l.fail(t.dimension.pos, "", "pre-aggregation %s has the time dimension %s without a granularity", name, t.dimension.text)
 		}
 	}
-	if partition != "" && len(p.times) == 0 && !legacy {
+	if p.Partition != "" && len(p.times) == 0 {
 		l.fail(pos, "", "pre-aggregation %s has a partition_granularity, which needs a time_dimension", name)
 	}
-	l.notice(pos, "pre-aggregation %s.%s is not built; its queries go to the data source", d.Name, name)
+	if p.Type != Rollup {
+		l.notice(pos, "pre-aggregation %s.%s is not built; its queries go to the data source", d.Name, name)
+	}
 	d.rollups = append(d.rollups, p)
-	d.PreAggregations = append(d.PreAggregations, p.PreAggregation)
 }
 
-// checkRollups finds the members that the pre-aggregations of c name.
-func (l *loader) checkRollups(m *Model, c *Cube, d *definition) {
-	for _, p := range d.rollups {
-		find := func(w word, kind Kind) *Member {
-			ref, problem := m.Lookup(c, strings.Split(w.text, "."))
-			switch {
-			case problem != "":
-				l.fail(w.pos, "", "pre-aggregation %s: %s", p.Name, problem)
-			case ref.Member == nil || ref.Member.Kind != kind || ref.Granularity != "":
-				l.fail(w.pos, "", "pre-aggregation %s: %q is no %s", p.Name, w.text, kind)
-			default:
-				return ref.Member
-			}
-			return nil
+// renamed are keys of a pre-aggregation and the names that older models have for them.
+var renamed = map[string]string{
+	"measures": "measure_references", "dimensions": "dimension_references", "segments": "segment_references",
+	"time_dimension": "time_dimension_reference", "build_range_start": "refresh_range_start", "build_range_end": "refresh_range_end",
+}
+
+// checkNames refuses a pre-aggregation that names members in keys of both ages: which of them hold would be a guess.
+func (l *loader) checkNames(p *rollup, n *node) {
+	var now, before string
+	for _, f := range n.fields {
+		key := Underscore(f.key)
+		switch {
+		case key == "time_dimensions", renamed[key] != "" && !strings.HasPrefix(key, "build_"):
+			now = f.key
+		case strings.HasSuffix(key, "_references") && key != "rollup_references", key == "time_dimension_reference":
+			before = f.key
 		}
-		for _, kind := range []Kind{Measure, Dimension, Segment} {
-			for _, w := range p.members[kind] {
-				find(w, kind)
+	}
+	if now != "" && before != "" {
+		l.fail(p.Position, "", "pre-aggregation %s has %s beside %s, which is of older models: name all its members in the same way", p.Name, now, before)
+	}
+}
+
+// index reads an index of a pre-aggregation.
+func (l *loader) index(p *rollup, n *node) {
+	name, _, ok := l.name(n, "an index")
+	i := rollupIndex{name: name}
+	var (
+		sql  *Template
+		kind string
+	)
+	l.mapping(n, keys{of: "an index", read: map[string]func(*node){
+		"name": ignore, "columns": l.words(&i.columns), "sql": l.template(&sql),
+		"type": oneOf(l, &kind, "type", map[string]string{"regular": "regular", "aggregate": "aggregate"}),
+	}})
+	switch has := n.field("columns") != nil; {
+	case !ok:
+		return
+	case has == (n.field("sql") != nil):
+		l.fail(n.pos, "", "index %s of pre-aggregation %s needs either columns or sql", name, p.Name)
+	}
+	p.indexes = append(p.indexes, i)
+}
+
+// preAggregations completes those of c: it finds the members that they name, and fills in defaults.
+func (l *loader) preAggregations(m *Model, c *Cube, d *definition) {
+	meta, _ := c.Meta.(map[string]any)
+	shared, _ := meta["shared_rollup"].(bool)
+	for _, raw := range d.rollups {
+		p := raw.PreAggregation
+		p.Shared = shared
+		p.RefreshKey = p.RefreshKey.orOf(c)
+		for kind, to := range map[Kind]*[]Reference{Measure: &p.Measures, Dimension: &p.Dimensions, Segment: &p.Segments} {
+			for _, w := range raw.members[kind] {
+				if ref, ok := l.rollupMember(m, c, &p, w, kind); ok {
+					*to = append(*to, ref)
+				}
 			}
 		}
-		for _, t := range p.times {
+		for _, t := range raw.times {
 			if t.dimension == (word{}) {
 				continue
 			}
-			member := find(t.dimension, Dimension)
-			if member == nil || t.granularity == (word{}) {
+			ref, ok := l.rollupMember(m, c, &p, t.dimension, Dimension)
+			if !ok || t.granularity == (word{}) {
 				continue
 			}
-			if _, ok := member.Granularity(t.granularity.text); !ok || member.Type != Time {
-				l.fail(t.granularity.pos, "", "pre-aggregation %s: Granularity \"%s\" does not exist in dimension %s", p.Name, t.granularity.text, member.FullName())
+			if _, ok := ref.Member.Granularity(t.granularity.text); !ok {
+				l.fail(t.granularity.pos, "", "pre-aggregation %s: Granularity \"%s\" does not exist in dimension %s", p.Name, t.granularity.text, ref.Member.FullName())
+				continue
 			}
+			ref.Granularity = t.granularity.text
+			p.Times = append(p.Times, ref)
+		}
+		for _, i := range raw.indexes {
+			p.Indexes = append(p.Indexes, l.rollupIndex(m, c, &p, i))
+		}
+		c.PreAggregations = append(c.PreAggregations, &p)
+	}
+}
+
+// rollupMember finds a member that a pre-aggregation of c names.
+func (l *loader) rollupMember(m *Model, c *Cube, p *PreAggregation, w word, kind Kind) (Reference, bool) {
+	path := strings.Split(w.text, ".")
+	ref, problem := m.Lookup(c, path)
+	switch {
+	case problem != "":
+		l.fail(w.pos, "", "pre-aggregation %s: %s", p.Name, problem)
+	case ref.Member == nil || ref.Member.Kind != kind || ref.Granularity != "":
+		l.fail(w.pos, "", "pre-aggregation %s: %q is no %s", p.Name, w.text, kind)
+	default:
+		if len(ref.Path) > 1 && !current(path[0]) && path[0] != c.Name {
+			ref.Path = ref.Path[1:] // as a query that names users.country does: it says not how users are reached
+		}
+		return ref, true
+	}
+	return ref, false
+}
+
+// rollupIndex finds the columns of an index. Those of a pre-aggregation that is not built may be columns of its table.
+func (l *loader) rollupIndex(m *Model, c *Cube, p *PreAggregation, raw rollupIndex) Index {
+	i := Index{Name: raw.name}
+	if p.Type != Rollup {
+		return i
+	}
+	for _, w := range raw.columns {
+		ref, problem := m.Lookup(c, strings.Split(w.text, "."))
+		switch {
+		case problem != "":
+			l.fail(w.pos, "", "index %s of pre-aggregation %s: %s", i.Name, p.Name, problem)
+		case !slices.ContainsFunc(slices.Concat(p.Dimensions, p.Times, p.Segments, p.Measures), func(has Reference) bool { return has.Member == ref.Member }):
+			l.fail(w.pos, "", "index %s: %s is not in pre-aggregation %s", i.Name, w.text, p.Name)
+		default:
+			i.Columns = append(i.Columns, ref.Member.FullName())
 		}
 	}
+	return i
+}
+
+// orOf returns k, the refresh key of a pre-aggregation of c, with what it does not say.
+func (k RefreshKey) orOf(c *Cube) RefreshKey {
+	if k.SQL != nil || k.Every != 0 || k.Immutable {
+		return k
+	}
+	full := c.RefreshKey
+	if full.SQL == nil && full.Every == 0 {
+		full = RefreshKey{Every: time.Hour, Position: k.Position}
+	}
+	full.Incremental, full.UpdateWindow = k.Incremental, k.UpdateWindow
+	return full
 }

@@ -9,14 +9,19 @@ import (
 	"github.com/behalf-project/behalf/internal/query"
 )
 
-// RefreshKey says when the source of a cube has changed (cube-data-model.md §18): when a value that SQL returns does,
-// or, without SQL, when a period of time is over. The zero RefreshKey says nothing.
+// RefreshKey says when the source of a cube, or a pre-aggregation, has changed (cube-data-model.md §18): when a value that SQL
+// returns does, or, without SQL, when a period of time is over. The zero RefreshKey says nothing.
 type RefreshKey struct {
 	SQL      *Template      // nil unless given
 	Every    time.Duration  // how long a value of SQL is good, or the length of a period; zero when the model does not say
 	Phase    time.Duration  // of a cron expression: from the start of a day, or of a Thursday, to that of a period
 	Zone     *time.Location // whose days and weeks those are; nil for the query's
 	Position Position
+
+	// Of a pre-aggregation.
+	Immutable    bool     // what is built stays good
+	Incremental  bool     // so do partitions that ended longer than UpdateWindow ago
+	UpdateWindow Interval //
 }
 
 // Since returns the start of the period that now is in. A query in a zone whose key names none counts the days of that
@@ -46,7 +51,7 @@ func (k RefreshKey) Since(now time.Time, zone *time.Location) time.Time {
 	return shown
 }
 
-// refreshKey reads the refresh_key of a cube.
+// refreshKey reads the refresh_key of a cube or of a pre-aggregation.
 func (l *loader) refreshKey(k *RefreshKey, n *node) {
 	if n.kind != mapping {
 		l.fail(n.pos, n.text, "refresh_key is a mapping, such as {every: 10 minutes}")
@@ -75,10 +80,15 @@ func (l *loader) refreshKey(k *RefreshKey, n *node) {
 			}
 			k.Zone = zone
 		},
-		"sql":           l.template(&k.SQL),
-		"immutable":     ignore,
-		"incremental":   ignore,
-		"update_window": ignore,
+		"sql":         l.template(&k.SQL),
+		"immutable":   l.flag(&k.Immutable),
+		"incremental": l.flag(&k.Incremental),
+		"update_window": func(n *node) {
+			var ok bool
+			if k.UpdateWindow, ok = interval(n.text); !n.scalar() || !ok || k.UpdateWindow.Length() < 0 {
+				l.fail(n.pos, n.text, "an update_window is a number and a unit from second to year, such as 7 day")
+			}
+		},
 	}})
 }
 

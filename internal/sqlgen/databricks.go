@@ -70,6 +70,9 @@ func (Databricks) ApproxCountDistinct(expr Fragment) Fragment {
 // FreshFor returns 2 min.
 func (Databricks) FreshFor() time.Duration { return 2 * time.Minute }
 
+// Habits returns that NULL is smaller than everything.
+func (Databricks) Habits() Habits { return Habits{NullsFirst: true, Quotients: Fractions} }
+
 // lowerLike returns LOWER(column) [NOT] LIKE the concatenated pattern, for the dialects without ILIKE.
 func lowerLike(column, value Fragment, before, after, not bool) Fragment {
 	op := " LIKE "

@@ -70,4 +70,39 @@ type Dialect interface {
 
 	// FreshFor returns how long a result may be reused when the model does not say (cube-data-model.md §18).
 	FreshFor() time.Duration
+
+	// Habits returns in what the database answers otherwise than DuckDB does, from which its rollups are read.
+	Habits() Habits
 }
+
+// Habits are what a database does in another way than DuckDB. What depends on one is read from a rollup in the way of the
+// database, or not at all. The zero Habits are those of DuckDB.
+type Habits struct {
+	NullsFirst     bool // in ascending order
+	NullsFirstDown bool // in descending order
+	Texts          Texts
+	Quotients      Quotients
+	Doubles        []string // names of the type DOUBLE beside that
+	Decimals       []string // types of exact numbers of any length, unless they say how long
+}
+
+// Texts says which texts a database takes for equal, and in which order they are.
+type Texts int
+
+// The texts.
+const (
+	Binary   Texts = iota // those of the same bytes, in the order of the bytes
+	Collated              // those of the same bytes, in the order of a language
+	Folded                // also some that differ in case, in accents or in spaces at their end
+)
+
+// Quotients says what a quotient is in a database.
+type Quotients int
+
+// The quotients.
+const (
+	Floats    Quotients = iota // a float, as in DuckDB
+	Fractions                  // a fraction, whatever it is of, and nothing where that is divided by zero
+	Whole                      // of whole numbers a whole number, and else a fraction
+	Rounded                    // a fraction of a few digits
+)

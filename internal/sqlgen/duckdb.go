@@ -38,3 +38,6 @@ func (DuckDB) ApproxCountDistinct(expr Fragment) Fragment {
 
 // FreshFor returns 10 s.
 func (DuckDB) FreshFor() time.Duration { return 10 * time.Second }
+
+// Habits returns none but names.
+func (DuckDB) Habits() Habits { return Habits{Doubles: []string{"FLOAT8"}} }

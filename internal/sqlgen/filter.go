@@ -371,6 +371,9 @@ func (s scope) pushed(c *datamodel.Cube, cond condition, ps []datamodel.FilterPa
 		if name != cond.member.FullName() && name != cond.member.base.FullName() {
 			continue
 		}
+		if !s.narrows(c, p, cond.member.base) {
+			s.p.remade = c
+		}
 		if p.Column.Lambda {
 			return s.pushedLambda(c, cond, p, params)
 		}

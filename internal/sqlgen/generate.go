@@ -28,8 +28,11 @@ func Generate(m *datamodel.Model, sc securitycontext.Context, q query.Query, o O
 		return Plan{}, err
 	}
 	plan := p.plan(body)
-	err = p.freshness(&plan)
-	return plan, err
+	if err := p.freshness(&plan); err != nil {
+		return Plan{}, err
+	}
+	p.findRollup(&plan)
+	return plan, nil
 }
 
 // planner holds one query on its way to a Plan.
@@ -51,6 +54,8 @@ type planner struct {
 	subqueries []subquery
 	value      *datamodel.Member // of the sub-query that is planned; nil in the query itself
 
+	remade *datamodel.Cube // whose SQL took a condition in a way that may make other rows of it, if any did
+
 	granted []condition // what access policies and row rules demand of rows: WHERE
 	nothing bool        // they let no row through
 	masks   map[*datamodel.Member]mask
@@ -59,10 +64,11 @@ type planner struct {
 
 	touched *[]*datamodel.Cube // whose rows the SQL reads, each once; shared with the planners of sub-queries
 
-	scripts map[*datamodel.Template]script // what they made
-	depth   int                            // of SQL in SQL
-	open    []*datamodel.Member            // whose references are being collected
-	cycle   *datamodel.Member              // one that refers to itself, if any does
+	scripts  map[*datamodel.Template]script // what they made
+	formulas map[*datamodel.Member]formula  // of measures, for rollups
+	depth    int                            // of SQL in SQL
+	open     []*datamodel.Member            // whose references are being collected
+	cycle    *datamodel.Member              // one that refers to itself, if any does
 
 	tree       *tree
 	d          Dialect

@@ -74,18 +74,7 @@ func (p *planner) selectColumns() error {
 		if err := p.visible(m); err != nil {
 			return err
 		}
-		c := column{member: m, granularity: granularity, alias: p.alias(m, granularity)}
-		for _, other := range p.columns {
-			switch {
-			case other.Member == c.Member && other.granularity == granularity:
-				return nil // asked for twice, answered once
-			case other.alias == c.alias:
-				return refusal("%s and %s have the same column alias %s; give one of the cubes a sql_alias",
-					other.FullName(), c.FullName(), c.alias)
-			}
-		}
-		p.columns = append(p.columns, c)
-		return nil
+		return p.addColumn(m, granularity)
 	}
 	for _, d := range p.q.Dimensions {
 		if err := add(d, "", datamodel.Dimension); err != nil {
@@ -112,6 +101,22 @@ func (p *planner) selectColumns() error {
 	if len(p.columns) == 0 {
 		return refusal("Query should contain either measures, dimensions or timeDimensions with granularities in order to be valid")
 	}
+	return nil
+}
+
+// addColumn adds a column, once.
+func (p *planner) addColumn(m member, granularity string) error {
+	c := column{member: m, granularity: granularity, alias: p.alias(m, granularity)}
+	for _, other := range p.columns {
+		switch {
+		case other.Member == c.Member && other.granularity == granularity:
+			return nil // asked for twice, answered once
+		case other.alias == c.alias:
+			return refusal("%s and %s have the same column alias %s; give one of the cubes a sql_alias",
+				other.FullName(), c.FullName(), c.alias)
+		}
+	}
+	p.columns = append(p.columns, c)
 	return nil
 }
 

@@ -1,8 +1,8 @@
 package sqlgen
 
 import (
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
@@ -56,6 +56,11 @@ type Plan struct {
 	FreshFor    time.Duration
 	FreshSince  time.Time
 	RefreshKeys []RefreshKey
+
+	// Rollup is the first pre-aggregation of the queried cubes that holds everything the query asks for, or nil. Misses say
+	// why those before it do not.
+	Rollup *Rollup
+	Misses []Miss
 }
 
 // Statement is SQL text and its bound values.
@@ -116,20 +121,36 @@ func (p *planner) plan(body Fragment) Plan {
 		plan.Columns = append(plan.Columns, out)
 		plan.AliasNameToMember[c.alias] = c.FullName()
 	}
-	var positions []string
-	plan.Order, positions = p.order()
-	if p.q.Total {
-		total := Format("select count(*) "+p.d.Quote("total_count")+" from ({}) "+p.d.Quote("original_query"), body).statement(p.d)
-		plan.Total = &total
+	plan.Order = []query.Order{}
+	for _, by := range p.order() {
+		plan.Order = append(plan.Order, by.Order)
 	}
-	if len(positions) > 0 {
-		body.addText("\nORDER BY " + strings.Join(positions, ", "))
-	}
-	body.addText(p.d.Page(p.q.Limit, p.q.Offset))
-	s := body.statement(p.d)
+	var s Statement
+	s, plan.Total = p.paged(body, func(bool) string { return "" })
 	plan.SQL, plan.Args = s.SQL, s.Args
 	plan.Annotation = p.annotation()
 	return plan
+}
+
+// paged returns the page of body that the query asks for, in its order, and what counts all rows, if that is asked for too.
+// nulls returns what says where NULL stands in an order, perhaps a descending one.
+func (p *planner) paged(body Fragment, nulls func(desc bool) string) (page Statement, total *Statement) {
+	if p.q.Total {
+		count := Format("select count(*) "+p.d.Quote("total_count")+" from ({}) "+p.d.Quote("original_query"), body).statement(p.d)
+		total = &count
+	}
+	for i, by := range p.order() {
+		before, direction := "\nORDER BY ", " ASC"
+		if i > 0 {
+			before = ", "
+		}
+		if by.Desc {
+			direction = " DESC"
+		}
+		body.addText(before + strconv.Itoa(by.column+1) + direction + nulls(by.Desc))
+	}
+	body.addText(p.d.Page(p.q.Limit, p.q.Offset))
+	return body.statement(p.d), total
 }
 
 // finestWithout returns, for each time dimension with granularities, the finest one: its value is also shown under
@@ -151,28 +172,28 @@ func (p *planner) finestWithout() map[string]string {
 	return finest
 }
 
-// order returns the sort order as it takes effect, and its positions with directions (cube-rest-api.md §7.3).
-func (p *planner) order() (order []query.Order, positions []string) {
+// sorting is one element of the sort order, and the column that it is by.
+type sorting struct {
+	query.Order
+	column int // of planner.columns
+}
+
+// order returns the sort order as it takes effect (cube-rest-api.md §7.3).
+func (p *planner) order() []sorting {
 	given := p.q.Order
 	if given == nil {
 		given = p.defaultOrder()
 	}
-	order = []query.Order{}
+	var order []sorting
 	for _, o := range given {
-		for i, c := range p.columns {
-			if o.ID != c.FullName() && o.ID != c.FullName()+"."+c.granularity && o.ID != c.alias {
-				continue
-			}
-			direction := " ASC"
-			if o.Desc {
-				direction = " DESC"
-			}
-			order = append(order, o)
-			positions = append(positions, strconv.Itoa(i+1)+direction)
-			break
+		i := slices.IndexFunc(p.columns, func(c column) bool {
+			return o.ID == c.FullName() || o.ID == c.FullName()+"."+c.granularity || o.ID == c.alias
+		})
+		if i >= 0 {
+			order = append(order, sorting{o, i})
 		}
 	}
-	return order, positions
+	return order
 }
 
 // defaultOrder is the first time dimension with a granularity, else the first measure descending, else the first

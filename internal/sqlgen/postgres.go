@@ -77,6 +77,12 @@ func (Postgres) ApproxCountDistinct(expr Fragment) Fragment {
 // FreshFor returns 10 s.
 func (Postgres) FreshFor() time.Duration { return 10 * time.Second }
 
+// Habits returns that NULL is larger than everything, that texts have the order of the database's language, and that whole
+// numbers divide into whole numbers.
+func (Postgres) Habits() Habits {
+	return Habits{NullsFirstDown: true, Texts: Collated, Quotients: Whole, Doubles: []string{"FLOAT", "FLOAT8"}, Decimals: []string{"NUMERIC", "DECIMAL"}}
+}
+
 // ilike returns column [NOT] ILIKE with the concatenated pattern, for the dialects that have ILIKE.
 func ilike(column, value Fragment, before, after, not bool, escape string) Fragment {
 	op := " ILIKE "

@@ -14,7 +14,7 @@ import (
 type RefreshKey struct {
 	Statement
 	Every time.Duration // how long its answer is good before it is asked again
-	Of    string        // whose it is, and where: "cube orders (model/orders.yml:7)"
+	Of    string        // whose it is, and where: "cube orders (model/orders.yml:7)", "pre-aggregation orders.main (…)"
 }
 
 // oldest is how old a fresh result may be at most, whatever the model says (orchestrator.md §6.2).
@@ -34,7 +34,7 @@ func (p *planner) freshness(plan *Plan) error {
 		k := c.RefreshKey
 		switch {
 		case k.SQL != nil:
-			key, err := p.refreshKey(c)
+			key, err := p.refreshKey(c, k, "cube "+c.Name)
 			if err != nil {
 				return err
 			}
@@ -55,12 +55,11 @@ func (p *planner) freshness(plan *Plan) error {
 	return nil
 }
 
-// refreshKey returns the refresh_key of c, which is in SQL. Its answer leaves the server in development mode only, so it is over
-// the values themselves and not over what a mask shows.
-func (p *planner) refreshKey(c *datamodel.Cube) (RefreshKey, error) {
-	k := c.RefreshKey
+// refreshKey returns a refresh_key in SQL of c, or of something that c defines. Its answer leaves the server in development mode
+// only, so it is over the values themselves and not over what a mask shows.
+func (p *planner) refreshKey(c *datamodel.Cube, k datamodel.RefreshKey, of string) (RefreshKey, error) {
 	at := k.SQL.Position
-	key := RefreshKey{Every: k.Every, Of: fmt.Sprintf("cube %s (%s:%d)", c.Name, at.File, at.Line)}
+	key := RefreshKey{Every: k.Every, Of: fmt.Sprintf("%s (%s:%d)", of, at.File, at.Line)}
 	if key.Every == 0 {
 		key.Every = p.d.FreshFor()
 	}

@@ -64,3 +64,8 @@ func (Snowflake) ApproxCountDistinct(expr Fragment) Fragment {
 
 // FreshFor returns 2 min.
 func (Snowflake) FreshFor() time.Duration { return 2 * time.Minute }
+
+// Habits returns that NULL is larger than everything, and that a quotient has six digits more than what it is of.
+func (Snowflake) Habits() Habits {
+	return Habits{NullsFirstDown: true, Quotients: Rounded, Doubles: []string{"FLOAT", "FLOAT8"}}
+}

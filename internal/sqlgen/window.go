@@ -18,13 +18,10 @@ type rolling struct {
 	at          member  // the time dimension
 	granularity string  // or ""
 	column      *column // with that granularity; nil without
-	buckets     []span
+	buckets     []Span
 	windows     []datamodel.Window // of its measures, without duplicates
 	beside      bool               // there are measures without a window
 }
-
-// span is wall time from its start to before its end; one that is zero is no bound.
-type span struct{ from, to time.Time }
 
 const wallTime = "2006-01-02T15:04:05.000"
 
@@ -76,7 +73,7 @@ func (p *planner) findRolling(leaves []*datamodel.Member) (*rolling, error) {
 }
 
 // series returns the buckets of a range.
-func (p *planner) series(at member, td query.TimeDimension) ([]span, error) {
+func (p *planner) series(at member, td query.TimeDimension) ([]Span, error) {
 	var ends [2]time.Time
 	for i := range ends {
 		var err error
@@ -84,21 +81,21 @@ func (p *planner) series(at member, td query.TimeDimension) ([]span, error) {
 			return nil, fmt.Errorf("date range %q is not normalized", td.DateRange.Texts)
 		}
 	}
-	whole := span{ends[0], ends[1].Add(time.Millisecond)}
+	whole := Span{From: ends[0], To: ends[1].Add(time.Millisecond)}
 	if td.Granularity == "" {
-		return []span{whole}, nil
+		return []Span{whole}, nil
 	}
 	g, _ := at.Granularity(td.Granularity)
 	if g.SQL != nil {
 		return nil, refusal("A rolling window cannot move by the granularity %s of %s, which is made by SQL", g.Name, td.Dimension)
 	}
-	var all []span
-	for from := p.bucket(whole.from, g); from.Before(whole.to); {
+	var all []Span
+	for from := p.bucket(whole.From, g); from.Before(whole.To); {
 		if len(all) == maxBuckets {
 			return nil, refusal("The time series of a rolling window would have more than %d buckets; use a coarser granularity than %s, or a shorter dateRange", maxBuckets, g.Name)
 		}
 		to := p.after(from, g)
-		all = append(all, span{from, to})
+		all = append(all, Span{From: from, To: to})
 		from = to
 	}
 	return all, nil
@@ -107,12 +104,18 @@ func (p *planner) series(at member, td query.TimeDimension) ([]span, error) {
 // bucket returns the start of the bucket in which a wall time is, as cut does in SQL.
 func (p *planner) bucket(t time.Time, g datamodel.Granularity) time.Time {
 	origin, rest := p.origin(g)
-	if every := g.Every.Seconds; every > 0 {
-		return time.Unix(origin.Unix()+floor(t.Unix()-origin.Unix(), every)*every, 0).UTC()
+	return bucket(t, g.Every, origin, rest)
+}
+
+// bucket returns the start of the bucket in which a wall time is, of those that are every long and of which one begins at an
+// origin, or rest seconds later.
+func bucket(t time.Time, every datamodel.Interval, origin time.Time, rest int64) time.Time {
+	if n := every.Seconds; n > 0 {
+		return time.Unix(origin.Unix()+floor(t.Unix()-origin.Unix(), n)*n, 0).UTC()
 	}
 	t = t.Add(-time.Duration(rest) * time.Second)
 	months := int64(t.Year()-origin.Year())*12 + int64(t.Month()-origin.Month())
-	return origin.AddDate(0, int(floor(months, g.Every.Months)*g.Every.Months), 0).Add(time.Duration(rest) * time.Second)
+	return origin.AddDate(0, int(floor(months, every.Months)*every.Months), 0).Add(time.Duration(rest) * time.Second)
 }
 
 // after returns the start of the bucket after the one that begins at t.
@@ -141,29 +144,29 @@ func move(t time.Time, i datamodel.Interval, sign int64) time.Time {
 
 // seen returns what a window holds, seen from a bucket. Cube compares with the last millisecond of a bucket, which counts
 // where months are of different lengths.
-func (p *planner) seen(r *rolling, w datamodel.Window, from span) (span, error) {
-	last := from.to.Add(-time.Millisecond)
-	first := from.from
+func (p *planner) seen(r *rolling, w datamodel.Window, from Span) (Span, error) {
+	last := from.To.Add(-time.Millisecond)
+	first := from.From
 	if r.granularity == "" {
 		first = last // the window stands at the end of the range
 	}
 	if w.ToDate != "" {
 		g, ok := r.at.Granularity(w.ToDate)
 		if !ok || g.SQL != nil {
-			return span{}, refusal("Granularity \"%s\" does not exist in dimension %s", w.ToDate, r.at.FullName())
+			return Span{}, refusal("Granularity \"%s\" does not exist in dimension %s", w.ToDate, r.at.FullName())
 		}
-		return span{p.bucket(first, g), from.to}, nil
+		return Span{From: p.bucket(first, g), To: from.To}, nil
 	}
-	var out span
+	var out Span
 	stands, more := last, time.Millisecond
 	if w.Start {
 		stands, more = first, 0
 	}
 	if !w.Trailing.Unbounded {
-		out.from = move(stands, w.Trailing.Interval, -1).Add(more)
+		out.From = move(stands, w.Trailing.Interval, -1).Add(more)
 	}
 	if !w.Leading.Unbounded {
-		out.to = move(stands, w.Leading.Interval, 1).Add(more)
+		out.To = move(stands, w.Leading.Interval, 1).Add(more)
 	}
 	return out, nil
 }
@@ -172,7 +175,7 @@ func (p *planner) seen(r *rolling, w datamodel.Window, from span) (span, error) 
 type timeline struct {
 	sql    Fragment
 	inside []Fragment // the condition of each window on the rows of the base, and last that of the bucket itself, if asked for
-	reach  span       // what all windows hold together
+	reach  Span       // what all windows hold together
 	atom   string     // the largest unit at whose starts all windows begin and end; "" when there is none
 }
 
@@ -243,7 +246,7 @@ func (p *planner) timeline(r *rolling) (out timeline, err error) {
 		lines = make([][]string, len(r.buckets))
 		at    = p.d.Quote("base") + "." + p.d.Quote("at")
 	)
-	add := func(name string, value func(span) time.Time) Fragment {
+	add := func(name string, value func(Span) time.Time) Fragment {
 		names = append(names, p.d.Quote(name))
 		for i, b := range r.buckets {
 			v := value(b)
@@ -258,13 +261,13 @@ func (p *planner) timeline(r *rolling) (out timeline, err error) {
 	if r.column != nil {
 		name = r.column.alias
 	}
-	add(name, func(b span) time.Time { return b.from })
+	add(name, func(b Span) time.Time { return b.From })
 	n := len(r.windows)
 	if r.beside {
 		n++
 	}
 	for i := range n {
-		held := make(map[span]span, len(r.buckets))
+		held := make(map[Span]Span, len(r.buckets))
 		for _, b := range r.buckets {
 			if held[b] = b; i < len(r.windows) {
 				if held[b], err = p.seen(r, r.windows[i], b); err != nil {
@@ -274,23 +277,23 @@ func (p *planner) timeline(r *rolling) (out timeline, err error) {
 		}
 		var bounds []Fragment
 		begin, end := held[r.buckets[0]], held[r.buckets[len(r.buckets)-1]]
-		if !begin.from.IsZero() {
-			from := add(fmt.Sprintf("from_%d", i), func(b span) time.Time { return held[b].from })
+		if !begin.From.IsZero() {
+			from := add(fmt.Sprintf("from_%d", i), func(b Span) time.Time { return held[b].From })
 			bounds = append(bounds, Format(at+" >= {}", from))
 		}
-		if !end.to.IsZero() {
-			to := add(fmt.Sprintf("to_%d", i), func(b span) time.Time { return held[b].to })
+		if !end.To.IsZero() {
+			to := add(fmt.Sprintf("to_%d", i), func(b Span) time.Time { return held[b].To })
 			bounds = append(bounds, Format(at+" < {}", to))
 		}
 		if len(bounds) == 0 {
 			bounds = append(bounds, text(at+" IS NOT NULL"))
 		}
 		out.inside = append(out.inside, join(bounds, " AND "))
-		if i == 0 || begin.from.Before(out.reach.from) {
-			out.reach.from = begin.from
+		if i == 0 || begin.From.Before(out.reach.From) {
+			out.reach.From = begin.From
 		}
-		if i == 0 || end.to.IsZero() || !out.reach.to.IsZero() && end.to.After(out.reach.to) {
-			out.reach.to = end.to
+		if i == 0 || end.To.IsZero() || !out.reach.To.IsZero() && end.To.After(out.reach.To) {
+			out.reach.To = end.To
 		}
 	}
 	list := make([]Fragment, len(names))
@@ -305,7 +308,7 @@ func (p *planner) timeline(r *rolling) (out timeline, err error) {
 }
 
 // within returns p with the date range of r replaced by what its windows reach. Every other condition holds as before.
-func (p *planner) within(r *rolling, reach span) *planner {
+func (p *planner) within(r *rolling, reach Span) *planner {
 	in := *p
 	in.ranges = nil
 	for _, c := range p.ranges {
@@ -318,9 +321,9 @@ func (p *planner) within(r *rolling, reach span) *planner {
 			in.ranges = append(in.ranges, condition{member: r.at, operator: op, values: []query.Value{{Text: t.Format(wallTime)}}})
 		}
 	}
-	bound(query.AfterOrOnDate, reach.from)
-	if !reach.to.IsZero() {
-		bound(query.BeforeOrOnDate, reach.to.Add(-time.Millisecond))
+	bound(query.AfterOrOnDate, reach.From)
+	if !reach.To.IsZero() {
+		bound(query.BeforeOrOnDate, reach.To.Add(-time.Millisecond))
 	}
 	in.pushable = slices.Concat(in.ranges, p.rows)
 	return &in

@@ -1,0 +1,89 @@
+package sqlgen
+
+import (
+	"github.com/behalf-project/behalf/internal/datamodel"
+)
+
+// read makes the statements that answer the query from the rows of r, in DuckDB's dialect. What policies and row rules demand of
+// rows is demanded of these.
+func (m *match) read(r *Rollup) error {
+	in := *m.q
+	in.d = DuckDB{}
+	s := scope{p: &in}
+	table := in.d.Quote(r.Table)
+	kept := func(c *column) Fragment { return text(table + "." + in.d.Quote(c.alias)) }
+	dimension := func(of member) Fragment { return kept(m.has(of.base, "")) }
+	measure := func(of member) Fragment {
+		value := func(leaf *datamodel.Member) Fragment { return summed(leaf, kept(m.has(leaf, ""))) }
+		return m.q.formula(of.base).sql(terms{value: value, duck: true})
+	}
+
+	var list, rows, groups []Fragment
+	for i, c := range in.columns {
+		var f Fragment
+		switch t := m.times[i]; {
+		case c.Kind == datamodel.Measure:
+			f = measure(c.member)
+		case t == nil:
+			f = dimension(c.member)
+		case t.granularity == c.granularity:
+			f = kept(t)
+		default:
+			f = in.cut(kept(t), granularity(c))
+		}
+		list = append(list, Format("{} "+in.d.Quote(c.alias), f))
+	}
+	for i, c := range in.ranges {
+		f := kept(m.ranges[i])
+		rows = append(rows, Format("({} >= {} AND {} <= {})", f, in.d.Wall(bind(c.dates.Texts[0])), f, in.d.Wall(bind(c.dates.Texts[1]))))
+	}
+	for _, of := range in.segments {
+		rows = append(rows, dimension(of))
+	}
+	for _, where := range []struct {
+		to         *[]Fragment
+		conditions []condition
+		value      func(member) Fragment
+	}{{&rows, in.rows, dimension}, {&rows, in.granted, dimension}, {&groups, in.groups, measure}} {
+		for _, c := range where.conditions {
+			f, err := s.where(c, func(of member) (Fragment, error) { return where.value(of), nil })
+			if err != nil {
+				return err
+			}
+			*where.to = append(*where.to, Format("({})", f))
+		}
+	}
+	if in.nothing {
+		rows = append(rows, text("1 = 0"))
+	}
+
+	body := Format("SELECT {}\nFROM "+table, join(list, ", "))
+	if len(rows) > 0 {
+		body = Format("{}\nWHERE {}", body, join(rows, " AND "))
+	}
+	body.addText(groupBy(len(in.grouping())))
+	if len(groups) > 0 {
+		body = Format("{} HAVING {}", body, join(groups, " AND "))
+	}
+	r.Read, r.Total = in.paged(body, func(desc bool) string {
+		if habits := m.q.d.Habits(); desc && habits.NullsFirstDown || !desc && habits.NullsFirst {
+			return " NULLS FIRST"
+		}
+		return " NULLS LAST"
+	})
+	return nil
+}
+
+// summed returns a measure of a group of rows of a rollup. One that is no sum of parts has one row there, or none. Counts are 0
+// of no rows, as they are in the source, and whole numbers whatever their sum's type.
+func summed(m *datamodel.Member, column Fragment) Fragment {
+	switch m.Type {
+	case datamodel.Count:
+		return Format("CAST(COALESCE(sum({}), 0) AS BIGINT)", column)
+	case datamodel.CountDistinct, datamodel.CountDistinctApprox:
+		return Format("CAST(COALESCE(any_value({}), 0) AS BIGINT)", column)
+	case datamodel.Sum, datamodel.Min, datamodel.Max:
+		return Format(m.Type+"({})", column)
+	}
+	return Format("any_value({})", column)
+}
