@@ -75,15 +75,17 @@ type Cache struct {
 
 // Objects is where pre-aggregations rest.
 type Objects struct {
-	URL           string `yaml:"url" later:"pre-aggregations" default:"file:objects"`
-	Cache         string `yaml:"cache" later:"pre-aggregations" default:"objects-cache"`
-	CacheMaxBytes Bytes  `yaml:"cache_max_bytes" later:"pre-aggregations" default:"10GiB"`
+	URL           string `yaml:"url"` // file:<folder>; default file:objects
+	Cache         string `yaml:"cache" later:"object stores" default:"objects-cache"`
+	CacheMaxBytes Bytes  `yaml:"cache_max_bytes" later:"object stores" default:"10GiB"`
 }
 
-// Preaggs bounds the engines that read pre-aggregations.
+// Preaggs bounds pre-aggregations and the engines that read them.
 type Preaggs struct {
-	MaxMemory Bytes `yaml:"max_memory" later:"pre-aggregations" default:"1GiB"`
-	MaxOpen   int   `yaml:"max_open" later:"pre-aggregations" default:"64"`
+	MaxMemory    Bytes `yaml:"max_memory"`     // of all open engines together; default 1GiB
+	MaxOpen      int   `yaml:"max_open"`       // engines; default 64
+	MaxBytes     Bytes `yaml:"max_bytes"`      // of all files; default 10GiB
+	MaxUserBytes Bytes `yaml:"max_user_bytes"` // of the files of one person; default 1GiB
 }
 
 // Keys is the master key.
@@ -395,7 +397,7 @@ func Default() Config {
 		Objects: Objects{
 			URL: "file:objects", Cache: "objects-cache", CacheMaxBytes: 10 << 30,
 		},
-		Preaggs: Preaggs{MaxMemory: 1 << 30, MaxOpen: 64},
+		Preaggs: Preaggs{MaxMemory: 1 << 30, MaxOpen: 64, MaxBytes: 10 << 30, MaxUserBytes: 1 << 30},
 		Keys:    Keys{Keyset: Keyset{File: "behalf.keys.json"}},
 		Models:  Models{Path: "model", MaxVariants: 16},
 		Hooks:   Hooks{Timeout: 5 * time.Second},

@@ -292,6 +292,24 @@ func (l *loader) check() {
 	l.checkAPI()
 	l.checkObjects()
 	l.checkNotifications()
+	l.checkPreaggs()
+}
+
+// checkPreaggs checks where pre-aggregations are, and what they may take.
+func (l *loader) checkPreaggs() {
+	if path, ok := strings.CutPrefix(l.cfg.Objects.URL, "file:"); !ok || path == "" {
+		l.fail(l.place("objects.url"), "objects.url is file:<folder>, such as file:objects: this version does not have other object stores yet")
+	}
+	p := l.cfg.Preaggs
+	if p.MaxOpen < 1 {
+		l.fail(l.place("preaggs.max_open"), "preaggs.max_open must be 1 or more")
+	}
+	if p.MaxMemory < 128<<20 {
+		l.fail(l.place("preaggs.max_memory"), "preaggs.max_memory must be 128MiB or more")
+	}
+	if p.MaxUserBytes <= 0 || p.MaxBytes < p.MaxUserBytes {
+		l.fail(l.place("preaggs.max_bytes"), "preaggs.max_bytes must be as much as preaggs.max_user_bytes or more, and both above 0")
+	}
 }
 
 func (l *loader) checkNotifications() {
@@ -498,6 +516,9 @@ func (l *loader) finish() {
 	}
 	l.cfg.Store.Journal = l.resolve("store.journal", l.cfg.Store.Journal, dir)
 	l.cfg.Models.Path = l.resolve("models.path", l.cfg.Models.Path, dir)
+	if path, ok := strings.CutPrefix(l.cfg.Objects.URL, "file:"); ok {
+		l.cfg.Objects.URL = "file:" + l.resolve("objects.url", path, dir)
+	}
 	if path, ok := strings.CutPrefix(l.cfg.Store.URL.Reveal(), "sqlite:"); ok {
 		l.cfg.Store.URL = secret.New("sqlite:" + l.resolve("store.url", path, dir))
 	}

@@ -19,7 +19,7 @@ import (
 
 // warehouse is a driverfactory in which every statement answers with the key it ran under. Its SQL is words: "sleep 5s"
 // takes its time, "first 5s" does so once, "rows 100" has that many, "slowly" pauses before each, "breaks" fails after
-// them, "panics-closing" panics when they are closed, "read x" shows what x has changed to, "fail" fails, "refuse" is
+// them, "at x" answers x, "panics-closing" panics when they are closed, "read x" shows what x has changed to, "fail" fails, "refuse" is
 // refused by the database, "panic" panics, "text" after "--" only makes it another one.
 type warehouse struct {
 	t testing.TB
@@ -235,6 +235,8 @@ func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driv
 			time.Sleep(took)
 		case "rows":
 			_, _ = fmt.Sscan(words[i+1], &rows.n)
+		case "at":
+			rows.first = words[i+1]
 		case "breaks":
 			rows.err = errors.New("57P01: the rows ended early")
 		case "panics-closing":
@@ -324,6 +326,7 @@ type fakeRows struct {
 	err   error         // after them
 	pause time.Duration // before each, whatever becomes of the context
 	value int64         // that was read
+	first any           // in place of the key
 	end   func()
 }
 
@@ -342,6 +345,9 @@ func (r *fakeRows) Next(dest []any) (bool, error) {
 		who = "service"
 	}
 	dest[0], dest[1], dest[2] = who, r.key.Epoch, r.value
+	if r.first != nil {
+		dest[0] = r.first
+	}
 	return true, nil
 }
 

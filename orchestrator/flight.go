@@ -47,6 +47,8 @@ type flight struct {
 	choice driverfactory.Choice
 	source driverfactory.Source
 	stmt   driverfactory.Statement
+	look   *reading // in place of stmt at the source
+	into   sink     // where its rows go; nil: they are its entry
 	reqID  string
 	home   *orchestrator
 	sched  *scheduler
@@ -77,6 +79,9 @@ type flight struct {
 	holds      bool  // it holds entry
 	kept       int64 // bytes of the result that the cache did not take
 }
+
+// sink takes the rows of a statement that ran at a moment, to their end.
+type sink func(ctx context.Context, ranAt time.Time, rows driverfactory.Rows) error
 
 // waiting is one asker of a flight.
 type waiting struct {
@@ -162,17 +167,21 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 		}
 	}
 	home := o.orchestrator(a.orchestrator)
-	sk := sourceKey{a.Source.Domain, a.Source.Name}
+	slots := a.Source
+	if a.reading != nil {
+		slots = readers
+	}
+	sk := sourceKey{slots.Domain, slots.Name}
 	sched := o.lines[sk]
 	if sched == nil {
 		sched = &scheduler{}
 		o.lines[sk] = sched
 	}
-	sched.configure(a.Source)
+	sched.configure(slots)
 
 	f := &flight{
-		key: a.key, choice: a.choice, chosen: a.chosen, source: a.Source, stmt: a.Statement, reqID: a.RequestID, home: home, sched: sched,
-		class: c, done: make(chan struct{}), began: time.Now(), askers: map[asker]*waiting{},
+		key: a.key, choice: a.choice, chosen: a.chosen, source: a.Source, stmt: a.Statement, look: a.reading, into: a.into,
+		reqID: a.RequestID, home: home, sched: sched, class: c, done: make(chan struct{}), began: time.Now(), askers: map[asker]*waiting{},
 	}
 	if err := sched.add(a.asker.principal, f); err != nil {
 		return nil, err
@@ -265,28 +274,20 @@ func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultca
 	if err := f.confirm(ctx); err != nil {
 		return nil, err
 	}
-	p, err := o.lend(f)
+	rows, ranAt, end, err := o.begin(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	defer o.giveBack(p)
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	ranAt := o.cfg.Now()
-	rows, err := p.driver.Query(ctx, f.stmt)
-	if err != nil {
-		if errors.Is(err, fault.Conflict) {
-			o.discard(p)
-		}
-		return nil, err
-	}
+	defer end()
 	defer func() {
 		if closeErr := rows.Close(); err == nil && closeErr != nil {
 			entry.Release()
 			entry, err = nil, closeErr
 		}
 	}()
+	if f.into != nil {
+		return nil, f.into(ctx, ranAt, rows)
+	}
 	// A row exists as values for a moment only: it is packed, and its place used for the next one. They are read to the
 	// end at once, into memory that is bounded, so that no session waits for a client that reads slowly, and so that
 	// what goes wrong in the middle is still an error and not half an answer.
@@ -314,6 +315,39 @@ func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultca
 	}
 }
 
+// begin starts the statement of f, at the source or over the tables of a rollup. The rows are of the time ranAt; end gives back
+// what they come from, once they are closed.
+func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactory.Rows, ranAt time.Time, end func(), err error) {
+	if l := f.look; l != nil {
+		ranAt = l.tables[0].BuiltAt
+		for _, t := range l.tables {
+			if t.BuiltAt.Before(ranAt) {
+				ranAt = t.BuiltAt
+			}
+		}
+		rows, err = o.cfg.PreAggregations.Query(ctx, l.id, l.name, l.tables, f.stmt)
+		return rows, ranAt, func() {}, err
+	}
+	p, err := o.lend(f)
+	if err != nil {
+		return nil, ranAt, nil, err
+	}
+	defer func() {
+		if rows == nil { // or the driver panics
+			o.giveBack(p)
+		}
+	}()
+	if ctx.Err() != nil {
+		return nil, ranAt, nil, context.Cause(ctx)
+	}
+	ranAt = o.cfg.Now()
+	rows, err = p.driver.Query(ctx, f.stmt)
+	if err != nil && errors.Is(err, fault.Conflict) {
+		o.discard(p)
+	}
+	return rows, ranAt, func() { o.giveBack(p) }, err
+}
+
 // finish makes the outcome of f final and known, once. Its result goes to the cache, and to those between two polls; f
 // holds it until nobody may come for it any more.
 func (o *Orchestrators) finish(f *flight, entry *resultcache.Entry, err error) {
@@ -328,7 +362,7 @@ func (o *Orchestrators) finish(f *flight, entry *resultcache.Entry, err error) {
 		delete(o.flights, f.key)
 	}
 	switch {
-	case f.superseded:
+	case f.superseded, f.into != nil:
 	case err == nil:
 		entry.Values = f.key.values
 		if o.outdated(f, entry) || !o.cache.Put(f.key.Key, entry) {
@@ -557,5 +591,8 @@ func (o *Orchestrators) logRun(f *flight, entry *resultcache.Entry, err error, t
 		o.log.Info("statement failed", append(fields, zap.String("kind", string(fault.KindOf(err))))...)
 		return
 	}
-	o.log.Info("statement ran", append(fields, zap.Int("rows", entry.Rows.Len()), zap.Int64("bytes", entry.Size()))...)
+	if entry != nil {
+		fields = append(fields, zap.Int("rows", entry.Rows.Len()), zap.Int64("bytes", entry.Size()))
+	}
+	o.log.Info("statement ran", fields...)
 }

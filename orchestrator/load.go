@@ -31,38 +31,26 @@ func (o *Orchestrators) Load(ctx context.Context, sc driverfactory.SecurityConte
 	if err != nil {
 		return nil, err
 	}
-	id, err := o.id(ctx, sc)
-	if err != nil {
-		return nil, err
-	}
 	began, told := time.Now(), false
 	for n := 1; ; n++ {
-		// The news is read before the choice: what comes in after it makes the choice void, and not the next one.
-		seq, err := o.touch(id)
+		a, err := o.choose(ctx, sc, req)
 		if err != nil {
 			return nil, err
 		}
-		choice, err := o.cfg.Drivers.Choose(ctx, sc, req.Source, req.Operation)
-		if err != nil {
-			return nil, err
-		}
-		if err := check(choice, sc); err != nil {
-			return nil, err
-		}
-		if fellBack(choice, req) && !told && o.cfg.FellBack != nil {
-			if err := o.cfg.FellBack(ctx, sc, req, choice.RunAs); err != nil {
+		if fellBack(a.choice, req) && !told && o.cfg.FellBack != nil {
+			if err := o.cfg.FellBack(ctx, sc, req, a.choice.RunAs); err != nil {
 				return nil, err
 			}
 			told = true
 		}
-		a := &asked{
-			Request: req, sc: sc, orchestrator: id, choice: choice, seq: seq, chosen: time.Now(),
-			asker: asker{sc.Principal, interaction(req.RequestID)}, until: began.Add(req.Wait),
-		}
+		a.until = began.Add(req.Wait)
 		if err := a.name(); err != nil {
 			return nil, err
 		}
-		res, err := o.answer(ctx, a)
+		res, ok, err := o.preAggregated(ctx, a)
+		if !ok && err == nil {
+			res, err = o.answer(ctx, a)
+		}
 		switch {
 		case !errors.Is(err, fault.Conflict):
 			return res, o.explain(ctx, sc, req, err)
@@ -73,6 +61,26 @@ func (o *Orchestrators) Load(ctx context.Context, sc driverfactory.SecurityConte
 			}
 		}
 	}
+}
+
+// choose returns req as asked by sc, under the credential that is chosen for it now.
+func (o *Orchestrators) choose(ctx context.Context, sc driverfactory.SecurityContext, req Request) (*asked, error) {
+	id, err := o.id(ctx, sc)
+	if err != nil {
+		return nil, err
+	}
+	// The news is read before the choice: what comes in after it makes the choice void, and not the next one.
+	seq, err := o.touch(id)
+	if err != nil {
+		return nil, err
+	}
+	choice, err := o.cfg.Drivers.Choose(ctx, sc, req.Source, req.Operation)
+	if err != nil {
+		return nil, err
+	}
+	return &asked{
+		Request: req, sc: sc, orchestrator: id, choice: choice, seq: seq, chosen: time.Now(), asker: asker{sc.Principal, interaction(req.RequestID)},
+	}, check(choice, sc)
 }
 
 // check refuses a choice that contradicts itself or its caller: another person's credential, or a service account that
@@ -104,6 +112,9 @@ type asked struct {
 	answers      []Answer // of those
 	asker        asker
 	until        time.Time // when to answer ContinueWait
+
+	reading *reading // in place of Statement
+	into    sink     // where the rows go, in place of the cache
 }
 
 // answer applies the cache mode (orchestrator.md §6.2).

@@ -3,6 +3,8 @@ package orchestrator
 import (
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/notify"
@@ -126,6 +128,20 @@ func (o *Orchestrators) Forget(principal, app string, epoch int64, revoked bool)
 
 // announce does it in this order: no new statement, running ones cut, pools closed, results purged (design.md §5).
 func (o *Orchestrators) announce(a announcement) {
+	o.void(a)
+	// Files are deleted outside the lock: nobody chooses that credential any more, and the builds on it are cut. News of
+	// nobody in particular deletes none: whose grant ended unheard is refused, or chooses another epoch, and what nobody reads
+	// is swept away.
+	if o.cfg.PreAggregations == nil || a.keep || a.principal == "" && a.app == "" {
+		return
+	}
+	if err := o.cfg.PreAggregations.Drop(a.voids); err != nil {
+		o.log.Error("files of rollups are left", zap.Error(err))
+	}
+}
+
+// void is announce without the files.
+func (o *Orchestrators) void(a announcement) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.news.add(a)
@@ -148,8 +164,14 @@ func (o *Orchestrators) announce(a announcement) {
 	for _, p := range pools {
 		o.retire(p)
 	}
-	if !a.keep {
-		o.cache.Purge(a.principal, a.voids)
+	if a.keep {
+		return
+	}
+	o.cache.Purge(a.principal, a.voids)
+	for _, id := range o.rollups.Keys() {
+		if a.voids(id.Scope) {
+			o.rollups.Remove(id)
+		}
 	}
 }
 

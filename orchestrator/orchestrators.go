@@ -45,6 +45,8 @@ type Config struct {
 
 	Cache *resultcache.Cache // default: one of 256 MiB
 
+	PreAggregations PreAggregations // the rows of rollups; default none: every query goes to its source
+
 	// AppSlug returns the slug of the OAuth app with this id, or "". News names apps by id, a PoolKey by slug. News of
 	// an app without a slug counts for every app of the person.
 	AppSlug func(appID string) string
@@ -84,6 +86,8 @@ type Orchestrators struct {
 	ready    map[readyKey]*flight     // finished, and not yet fetched by who asked
 	followed map[readyKey]*flight     // with refresh keys, waiting or running, by who asked
 	renewals map[flightKey]struct{}   // under way behind an answer; without values
+	rollups  *simplelru.LRU[RollupID, *knownRollup]
+	builds   map[driverfactory.PoolKey]*builds // under way
 	lines    map[sourceKey]*scheduler
 	pools    map[driverfactory.PoolKey]*pool
 	idle     list.List          // pools that nobody uses, the longest unused first
@@ -152,11 +156,13 @@ func New(cfg Config) *Orchestrators {
 		cfg: cfg, log: cfg.Log, cache: cfg.Cache, capacity: cfg.Capacity,
 		draining: map[string]*orchestrator{}, flights: map[flightKey]*flight{}, ready: map[readyKey]*flight{},
 		followed: map[readyKey]*flight{}, renewals: map[flightKey]struct{}{},
-		lines: map[sourceKey]*scheduler{}, pools: map[driverfactory.PoolKey]*pool{}, people: map[string]*person{},
+		builds: map[driverfactory.PoolKey]*builds{},
+		lines:  map[sourceKey]*scheduler{}, pools: map[driverfactory.PoolKey]*pool{}, people: map[string]*person{},
 		quiet: make(chan struct{}),
 	}
 	// simplelru, not lru: our own lock covers it together with what it is tied to.
 	o.open, _ = simplelru.NewLRU(cfg.Max, o.evicted) // its error is a size below 1
+	o.rollups, _ = simplelru.NewLRU[RollupID, *knownRollup](maxRollups, nil)
 	o.health.results = map[sourceKey]SourceHealth{}
 	cfg.Capacity.serve(o.maxConnections, o.steal)
 	return o

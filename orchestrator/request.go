@@ -37,6 +37,7 @@ type Request struct {
 	FreshFor    time.Duration // how old a fresh result may be; default 10 s, the refresh key of Cube's SQL dialects
 	FreshSince  time.Time     // before which no fresh result ran; default any time
 	RefreshKeys []RefreshKey  // default none
+	Rollup      *Rollup       // which answers in place of the source, where its rows are there; nil for none
 
 	MaxRows   int           // more rows are fault.Invalid with code "result_too_large"; default 50,000
 	RequestID string        // for the log and for cancelling; the part before "-span-" names the interaction
@@ -86,7 +87,8 @@ type Result struct {
 	RunAs       driverfactory.RunAs
 	Cached      bool      // it came from the cache
 	Stale       bool      // and is not known to be fresh: a newer one, or the answer of a refresh key, was not ready in time
-	RefreshedAt time.Time // when the statement ran
+	RefreshedAt time.Time // when the statement ran; of a rollup, when the oldest of its rows were fetched
+	Rollup      string    // the name of the pre-aggregation that it was read from; empty for the source
 	Bytes       int64     // estimate of its size in memory
 
 	// RefreshKeys are the answers of Request.RefreshKeys, in their order. There are none where the answer did not wait for

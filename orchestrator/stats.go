@@ -16,6 +16,7 @@ type Stats struct {
 	Queued   int   // statements waiting, of all sources
 	Running  int   // statements running, of all sources
 	Renewals int   // of results whose refresh keys are asked behind an answer
+	Builds   int   // of rollups
 	Kept     int   // outcomes that were not fetched yet
 	KeptSize int64 // bytes of those that the cache does not hold
 	Cache    resultcache.Stats
@@ -56,7 +57,7 @@ func (o *Orchestrators) Stats() Stats {
 		s.Running += at.Running
 		s.Sources = append(s.Sources, at)
 	}
-	s.Queued, s.Renewals, s.Kept, s.KeptSize = o.queued, len(o.renewals), len(o.ready), o.kept
+	s.Queued, s.Renewals, s.Builds, s.Kept, s.KeptSize = o.queued, len(o.renewals), len(o.builds), len(o.ready), o.kept
 	o.mu.Unlock()
 	s.Sessions.Open, s.Sessions.Waiting = o.capacity.Open()
 	s.Cache = o.cache.Stats()

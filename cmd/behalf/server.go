@@ -44,6 +44,7 @@ import (
 	"github.com/behalf-project/behalf/internal/loopback"
 	"github.com/behalf-project/behalf/internal/outbound"
 	"github.com/behalf-project/behalf/internal/page"
+	"github.com/behalf-project/behalf/internal/preagg"
 	"github.com/behalf-project/behalf/internal/restapi"
 	"github.com/behalf-project/behalf/internal/resultcache"
 	"github.com/behalf-project/behalf/internal/secret"
@@ -85,6 +86,7 @@ type server struct {
 	handOuts      *anomaly.Watch
 	pats          *tokens.Service // personal access tokens
 	orchestrators *orchestrator.Orchestrators
+	rollups       *preagg.Store // nil in a program without DuckDB
 	factory       *driverfactory.Factory
 	sources       map[string]driverfactory.Source
 	model         *datamodel.Live
@@ -289,8 +291,13 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 	for _, src := range sources {
 		s.sources[src.Name] = src
 	}
+	kept, err := s.openRollups()
+	if err != nil {
+		return err
+	}
 	s.orchestrators = orchestrator.New(orchestrator.Config{
-		Drivers: s.factory, Capacity: capacity, FellBack: s.fellBack,
+		PreAggregations: kept,
+		Drivers:         s.factory, Capacity: capacity, FellBack: s.fellBack,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },
 		Cache: resultcache.New(resultcache.Config{
@@ -446,7 +453,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 	}
 	query := restapi.Config{
 		Verify: s.verify, Model: s.modelOf, Source: s.source, Load: s.orchestrators.Load,
-		Cancel: s.orchestrators.Cancel, Scopes: s.apiScopes, DefaultTimezone: s.cfg.API.DefaultTimezone,
+		Cancel: s.orchestrators.Cancel, Build: s.orchestrators.Build, Built: s.orchestrators.Built, Scopes: s.apiScopes, DefaultTimezone: s.cfg.API.DefaultTimezone,
 		Masks: masks(s.cfg.API.Masks), DefaultLimit: s.cfg.API.DefaultLimit, MaxLimit: s.cfg.API.MaxLimit, Wait: s.cfg.API.ContinueWait,
 		Token: s.cubeToken, DevMode: s.cfg.Server.DevMode, Status401: s.cfg.Auth.Status401, Log: s.log.Named("restapi"),
 	}
@@ -554,6 +561,9 @@ func (s *server) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return s.store.Run(work) })
 	parts := []interface{ Run(context.Context) error }{s.store.Keys(), s.model, s.tokens, s.pats, s.jobs, s.notices, s.handOuts}
+	if s.rollups != nil {
+		parts = append(parts, s.rollups)
+	}
 	if s.issuers != nil {
 		parts = append(parts, s.issuers)
 	}
@@ -591,6 +601,11 @@ func (s *server) Close() {
 	for _, l := range []net.Listener{s.public, s.admin} {
 		if l != nil {
 			_ = l.Close() // closed already where it was served
+		}
+	}
+	if s.rollups != nil {
+		if err := s.rollups.Close(); err != nil {
+			s.log.Warn("the pre-aggregations did not close cleanly", zap.Error(err))
 		}
 	}
 	if s.journal != nil {

@@ -43,6 +43,7 @@ var kindsOf = map[Type][]kind{
 	Number:  {integers, decimals, floats},
 	Boolean: {booleans, integers},
 	Time:    {times},
+	Extreme: {integers, decimals, floats, times},
 }
 
 // column is a Column with what is known of its values.

@@ -58,6 +58,7 @@ const (
 	Number  Type = "number"
 	Boolean Type = "boolean"
 	Time    Type = "time"
+	Extreme Type = "" // of a minimum or maximum: a number or a time
 )
 
 // Column is a column of a rollup.

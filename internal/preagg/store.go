@@ -113,7 +113,7 @@ func Open(cfg Config) (*Store, error) {
 		cfg.Now = time.Now
 	}
 	if cfg.Dir == "" || strings.ContainsAny(cfg.Dir, "*?[") {
-		return nil, fault.New(fault.Invalid, "The rollups cannot be kept in %q: DuckDB reads * ? and [ in a path as a pattern. Set objects.cache to another folder.", cfg.Dir)
+		return nil, fault.New(fault.Invalid, "The rollups cannot be kept in %q: DuckDB reads * ? and [ in a path as a pattern. Set objects.url to another folder.", cfg.Dir)
 	}
 	var err error
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
@@ -136,7 +136,7 @@ func Open(cfg Config) (*Store, error) {
 		}
 		return nil, &fault.Error{
 			Kind: fault.Unavailable, Code: "rollups_unavailable", Owner: fault.Admin, Err: err,
-			Detail: "The folder of the rollups cannot be used. Check that nobody else uses it and who owns it, or set objects.cache to another.",
+			Detail: "The folder of the rollups cannot be used. Check that nobody else uses it and who owns it, or set objects.url to another.",
 		}
 	}
 	return s, nil
@@ -337,13 +337,13 @@ func (s *Store) room(o *owner, n int64) error {
 		return &fault.Error{
 			Kind: fault.TooMany, Code: "rollups_of_person_full", Owner: fault.Admin,
 			Detail: fmt.Sprintf("The rollups of one person may take %d MiB, and with this one they would take more. "+
-				"Make the pre-aggregation smaller, or raise objects.cache_max_bytes.", s.cfg.MaxBytesPerOwner>>20),
+				"Make the pre-aggregation smaller, or raise preaggs.max_user_bytes.", s.cfg.MaxBytesPerOwner>>20),
 		}
 	case s.bytes+n > s.cfg.MaxBytes:
 		return &fault.Error{
 			Kind: fault.TooMany, Code: "rollups_full", Owner: fault.Admin,
 			Detail: fmt.Sprintf("The rollups of everybody may take %d MiB, and with this one they would take more. "+
-				"What nobody uses goes after a day; or raise objects.cache_max_bytes.", s.cfg.MaxBytes>>20),
+				"What nobody uses goes after a day; or raise preaggs.max_bytes.", s.cfg.MaxBytes>>20),
 		}
 	}
 	return nil

@@ -22,11 +22,22 @@ type sqlPlan struct {
 	TimeDimensionAlias string            `json:"timeDimensionAlias,omitempty"`
 	TimeDimensionField string            `json:"timeDimensionField,omitempty"`
 	Order              order             `json:"order"`
-	PreAggregations    []string          `json:"preAggregations"`
+	PreAggregations    []foundRollup     `json:"preAggregations"` // that hold the query; whether one answers is told by load
 	DataSource         string            `json:"dataSource"`
 	AliasNameToMember  map[string]string `json:"aliasNameToMember"`
 	MemberNames        []string          `json:"memberNames"`
-	CacheKeyQueries    []any             `json:"cacheKeyQueries,omitempty"` // the refresh keys in SQL, in development mode
+	CacheKeyQueries    []any             `json:"cacheKeyQueries,omitempty"`    // the refresh keys in SQL, in development mode
+	RollupMatchResults []missedRollup    `json:"rollupMatchResults,omitempty"` // why others do not hold it, in development mode
+}
+
+type foundRollup struct {
+	ID   string `json:"preAggregationId"`
+	Type string `json:"type"`
+}
+
+type missedRollup struct {
+	ID     string `json:"preAggregationId"`
+	Reason string `json:"reason"`
 }
 
 // order writes a sort order as Cube's /v1/sql and dry-run do: an object whose keys are in order.
@@ -71,11 +82,17 @@ func (h *Handler) sql(w http.ResponseWriter, r *http.Request, sc securitycontext
 		}
 		answers[i] = sqlAnswer{DataSource: plan.DataSource, SQL: sqlPlan{
 			SQL: [2]any{plan.SQL, args}, TimeDimensionAlias: plan.TimeDimensionAlias, TimeDimensionField: plan.TimeDimensionField,
-			Order: plan.Order, PreAggregations: []string{}, DataSource: plan.DataSource,
+			Order: plan.Order, PreAggregations: []foundRollup{}, DataSource: plan.DataSource,
 			AliasNameToMember: plan.AliasNameToMember, MemberNames: plan.MemberNames,
 		}}
+		if r := plan.Rollup; r != nil {
+			answers[i].SQL.PreAggregations = append(answers[i].SQL.PreAggregations, foundRollup{r.Name, "rollup"})
+		}
 		if h.cfg.DevMode {
 			answers[i].SQL.CacheKeyQueries = cacheKeyQueries(plan)
+			for _, m := range plan.Misses {
+				answers[i].SQL.RollupMatchResults = append(answers[i].SQL.RollupMatchResults, missedRollup{m.Rollup, m.Why})
+			}
 		}
 	}
 	if p.batch.Type == query.Regular {

@@ -68,14 +68,14 @@ const maxAnswer = 64 << 20
 func (h *Handler) run(r *http.Request, sc securitycontext.Context, answers []answered) error {
 	wait := h.waitTime(r)
 	if a := &answers[0]; len(answers) == 1 && a.plan.Total == nil {
-		return h.answer(r, sc, a, driverfactory.Statement{SQL: a.plan.SQL, Args: a.plan.Args}, wait, &a.result)
+		return h.answer(r, sc, a, driverfactory.Statement{SQL: a.plan.SQL, Args: a.plan.Args}, a.rollup, wait, &a.result)
 	}
 	group, ctx := errgroup.WithContext(r.Context())
 	r = r.WithContext(ctx)
 	var size atomic.Int64
-	run := func(a *answered, s driverfactory.Statement, into **orchestrator.Result) {
+	run := func(a *answered, s driverfactory.Statement, rollup *orchestrator.Rollup, into **orchestrator.Result) {
 		group.Go(func() error {
-			if err := h.answer(r, sc, a, s, wait, into); err != nil {
+			if err := h.answer(r, sc, a, s, rollup, wait, into); err != nil {
 				return err
 			}
 			if size.Add((*into).Bytes) > maxAnswer {
@@ -87,20 +87,20 @@ func (h *Handler) run(r *http.Request, sc securitycontext.Context, answers []ans
 	}
 	for i := range answers {
 		a := &answers[i]
-		run(a, driverfactory.Statement{SQL: a.plan.SQL, Args: a.plan.Args}, &a.result)
+		run(a, driverfactory.Statement{SQL: a.plan.SQL, Args: a.plan.Args}, a.rollup, &a.result)
 		if t := a.plan.Total; t != nil {
-			run(a, driverfactory.Statement{SQL: t.SQL, Args: t.Args}, &a.total)
+			run(a, statement(*t), a.totalRollup, &a.total)
 		}
 	}
 	return group.Wait()
 }
 
 // answer has one statement answered.
-func (h *Handler) answer(r *http.Request, sc securitycontext.Context, a *answered, s driverfactory.Statement, wait time.Duration, into **orchestrator.Result) (err error) {
+func (h *Handler) answer(r *http.Request, sc securitycontext.Context, a *answered, s driverfactory.Statement, rollup *orchestrator.Rollup, wait time.Duration, into **orchestrator.Result) (err error) {
 	*into, err = h.cfg.Load(r.Context(), sc, orchestrator.Request{
 		Source: a.source, Statement: s, Operation: driverfactory.UserQuery,
 		Cache: orchestrator.CacheMode(a.query.CacheMode), FreshFor: a.plan.FreshFor, FreshSince: a.plan.FreshSince, RefreshKeys: a.refreshKeys,
-		MaxRows: h.cfg.MaxLimit, RequestID: httpserver.RequestID(r.Context()), Wait: wait,
+		Rollup: rollup, MaxRows: h.cfg.MaxLimit, RequestID: httpserver.RequestID(r.Context()), Wait: wait,
 	})
 	return err
 }
@@ -218,6 +218,12 @@ func (b *body) add(a *answered) error {
 	out = a.result.RefreshedAt.UTC().AppendFormat(out, isoMillis)
 	out = append(out, `","slowQuery":`...)
 	out = strconv.AppendBool(out, a.result.Stale)
+	out = append(out, `,"external":`...)
+	out = strconv.AppendBool(out, a.result.Rollup != "")
+	if name := a.result.Rollup; name != "" {
+		out = append(out, `,"usedPreAggregations":`...)
+		out = appendUsed(out, name, a.result.RefreshedAt)
+	}
 	if a.total != nil {
 		n, err := totalCount(a.total)
 		if err != nil {

@@ -36,7 +36,9 @@ type planned struct {
 	rowsID string // of rows
 
 	refreshKeys []orchestrator.RefreshKey
-	showKeys    bool // answers show what the refresh keys were answered
+	rollup      *orchestrator.Rollup // nil where no pre-aggregation holds the query
+	totalRollup *orchestrator.Rollup // the same, for its total
+	showKeys    bool                 // answers show what the refresh keys were answered
 }
 
 // planKey is everything a plan depends on. Relative dates are the only part of the clock, and are exact to the second.
@@ -142,12 +144,7 @@ func (h *Handler) plan(model *datamodel.Model, sc securitycontext.Context, a ask
 		return nil, err
 	}
 	for i, q := range batch.Queries {
-		plan, err := sqlgen.Generate(model, sc, a.rewritten[i], sqlgen.Options{
-			Dialect:    func(name string) (sqlgen.Dialect, error) { return h.dialect(sc.Domain, name) },
-			Now:        now,
-			ShowHidden: h.cfg.DevMode,
-			Masks:      h.cfg.Masks,
-		})
+		plan, err := sqlgen.Generate(model, sc, a.rewritten[i], h.planOptions(sc, now))
 		if err != nil {
 			return nil, err
 		}
@@ -157,6 +154,16 @@ func (h *Handler) plan(model *datamodel.Model, sc securitycontext.Context, a ask
 		p.queries[i].showKeys = h.cfg.DevMode
 	}
 	return p, nil
+}
+
+// planOptions are those of every plan for sc.
+func (h *Handler) planOptions(sc securitycontext.Context, now time.Time) sqlgen.Options {
+	return sqlgen.Options{
+		Dialect:    func(name string) (sqlgen.Dialect, error) { return h.dialect(sc.Domain, name) },
+		Now:        now,
+		ShowHidden: h.cfg.DevMode,
+		Masks:      h.cfg.Masks,
+	}
 }
 
 // dialect returns the SQL dialect of a data source.
@@ -181,12 +188,14 @@ func newPlanned(q query.Query, plan sqlgen.Plan, kind query.Type) (planned, erro
 		Annotation sqlgen.Annotation `json:"annotation"`
 		DataSource string            `json:"dataSource"`
 		DBType     string            `json:"dbType"`
-		External   bool              `json:"external"`
 	}{Query: echo, Annotation: plan.Annotation, DataSource: plan.DataSource, DBType: plan.Dialect})
 	if err != nil {
 		return planned{}, err
 	}
 	p := planned{query: q, plan: plan, head: head[:len(head)-1], refreshKeys: refreshKeys(plan)}
+	if r := plan.Rollup; r != nil {
+		p.rollup, p.totalRollup = rollup(r, &r.Read), rollup(r, r.Total)
+	}
 	p.rows = encoding{format: q.ResponseFormat, cells: len(plan.Columns)}
 	for i, c := range plan.Columns {
 		for _, key := range c.Keys {

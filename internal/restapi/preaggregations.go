@@ -1,20 +1,26 @@
 package restapi
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
+	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/securitycontext"
+	"github.com/behalf-project/behalf/internal/sqlgen"
+	"github.com/behalf-project/behalf/orchestrator"
 )
 
-// The operations on pre-aggregations (cube-rest-api.md §13) answer what is true where none is built: none can be used, none
-// is behind, and nobody has posted a job.
-
-// canUse answers /v1/pre-aggregations/can-use.
+// canUse answers /v1/pre-aggregations/can-use, the question of a designer of rollups that there is none of here: no.
 func (h *Handler) canUse(w http.ResponseWriter, r *http.Request, _ securitycontext.Context) error {
 	var asked struct {
 		TransformedQuery map[string]any `json:"transformedQuery"`
@@ -27,34 +33,49 @@ func (h *Handler) canUse(w http.ResponseWriter, r *http.Request, _ securityconte
 	return nil
 }
 
-// scheduledRefresh answers /v1/run-scheduled-refresh, which old installations call every minute until it has finished.
+// scheduledRefresh answers /v1/run-scheduled-refresh, which old installations call every minute until it has finished. There is
+// nothing to call it for: what people use is built behind their queries.
 func (h *Handler) scheduledRefresh(w http.ResponseWriter, _ *http.Request, _ securitycontext.Context) error {
 	writeJSON(w, http.StatusOK, map[string]bool{"finished": true})
 	return nil
 }
 
-// jobQuery is the body of /v1/pre-aggregations/jobs.
+// jobQuery is the body of /v1/pre-aggregations/jobs (cube-rest-api.md §13.1).
 type jobQuery struct {
-	Action   string   `json:"action"`
-	Tokens   []string `json:"tokens"`
-	ResType  string   `json:"resType"`
-	Selector struct {
-		Contexts []struct {
-			SecurityContext map[string]any `json:"securityContext"`
-		} `json:"contexts"`
-		Timezones       []string `json:"timezones"`
-		DataSources     []string `json:"dataSources"`
-		Cubes           []string `json:"cubes"`
-		PreAggregations []string `json:"preAggregations"`
-	} `json:"selector"`
+	Action   string      `json:"action"`
+	Tokens   []string    `json:"tokens"`
+	ResType  string      `json:"resType"`
+	Selector jobSelector `json:"selector"`
 }
 
-// check returns Cube's error for a job that breaks its schema. Credentials are nobody's to send along.
+// jobSelector says what a job builds, as it was posted and as its status shows it.
+type jobSelector struct {
+	Contexts        []jobContext `json:"contexts"`
+	Timezones       []string     `json:"timezones"`
+	DataSources     []string     `json:"dataSources,omitempty"`
+	Cubes           []string     `json:"cubes,omitempty"`
+	PreAggregations []string     `json:"preAggregations,omitempty"`
+	DateRange       []string     `json:"dateRange,omitempty"`
+}
+
+type jobContext struct {
+	SecurityContext map[string]any `json:"securityContext"`
+}
+
+// maxJobs bounds the jobs that are remembered, and what one post or question may name.
+const (
+	maxJobs       = 10_000
+	maxJobsAtOnce = 100
+)
+
+// check returns Cube's error for a job that breaks its schema, and refuses one for somebody else: a rollup is built for who posts it.
 func (q jobQuery) check() error {
 	broken := func(why string) error { return fault.New(fault.Invalid, "Invalid Job query format: %s", why) }
 	switch {
 	case q.Action == "get" && len(q.Tokens) == 0:
 		return broken(`"tokens" is required`)
+	case q.Action == "get" && len(q.Tokens) > maxJobsAtOnce*maxJobsAtOnce:
+		return broken(`"tokens" must contain less than or equal to 10000 items`)
 	case q.Action == "get":
 		return nil
 	case q.Action != "post":
@@ -63,34 +84,52 @@ func (q jobQuery) check() error {
 		return broken(`"selector.contexts" must contain at least 1 items`)
 	case len(q.Selector.Timezones) == 0:
 		return broken(`"selector.timezones" must contain at least 1 items`)
+	case len(q.Selector.Timezones) > maxJobsAtOnce:
+		return broken(`"selector.timezones" must contain less than or equal to 100 items`)
+	case len(q.Selector.DateRange) != 0 && len(q.Selector.DateRange) != 2:
+		return broken(`"selector.dateRange" must contain 2 items`)
 	}
 	for _, c := range q.Selector.Contexts {
-		if cloud, _ := c.SecurityContext["cubeCloud"].(map[string]any); cloud["userCredentials"] != nil {
-			return fault.New(fault.Denied, "A job runs under no credentials that come with it: leave cubeCloud.userCredentials out.")
+		if len(c.SecurityContext) > 0 {
+			return &fault.Error{
+				Kind: fault.Denied, Owner: fault.User,
+				Detail: "A job builds for who posts it, under their own credential: leave selector.contexts[].securityContext empty, and post a job as each person instead.",
+			}
 		}
 	}
 	return nil
 }
 
-// matches reports whether a job is about a pre-aggregation of the model.
-func (q jobQuery) matches(m *datamodel.Model) bool {
+// days returns the range of q as wall time; nil for everything.
+func (s jobSelector) days() (*sqlgen.Span, error) {
+	if len(s.DateRange) == 0 {
+		return nil, nil
+	}
+	var at [2]time.Time
+	for i, text := range s.DateRange {
+		var err error
+		if at[i], err = time.Parse(time.DateOnly, text[:min(len(text), len(time.DateOnly))]); err != nil {
+			return nil, fault.New(fault.Invalid, "Invalid Job query format: \"selector.dateRange[%d]\" must be a date such as 2026-01-31", i)
+		}
+	}
+	return &sqlgen.Span{From: at[0], To: at[1].AddDate(0, 0, 1)}, nil
+}
+
+// selects reports whether a job is about a pre-aggregation of a cube, by its full name or its name in the cube.
+func (s jobSelector) selects(c *datamodel.Cube, name string) bool {
 	in := func(list []string, names ...string) bool {
-		found := len(list) == 0
-		for _, one := range list {
-			for _, name := range names {
-				found = found || one == name
-			}
-		}
-		return found
+		return len(list) == 0 || slices.ContainsFunc(names, func(name string) bool { return slices.Contains(list, name) })
 	}
-	for _, c := range m.Cubes() {
-		for _, p := range c.PreAggregations {
-			if in(q.Selector.DataSources, c.DataSource) && in(q.Selector.Cubes, c.Name) && in(q.Selector.PreAggregations, c.Name+"."+p.Name, p.Name) {
-				return true
-			}
-		}
-	}
-	return false
+	_, short, _ := strings.Cut(name, ".")
+	return in(s.DataSources, c.DataSource) && in(s.Cubes, c.Name) && in(s.PreAggregations, name, short)
+}
+
+// job is one that was posted: by whom, and what it builds.
+type job struct {
+	by       securitycontext.Principal
+	rollup   orchestrator.RollupID
+	table    string
+	selector jobSelector
 }
 
 // jobs answers /v1/pre-aggregations/jobs.
@@ -102,33 +141,120 @@ func (h *Handler) jobs(w http.ResponseWriter, r *http.Request, sc securitycontex
 	if err := q.check(); err != nil {
 		return err
 	}
-	type status struct {
-		Token  string `json:"token,omitempty"`
-		Status string `json:"status"`
+	if q.Action == "get" {
+		return h.jobStates(w, sc, q)
+	}
+	days, err := q.Selector.days()
+	if err != nil {
+		return err
 	}
 	model, err := h.cfg.Model(r.Context(), sc)
 	if err != nil {
 		return err
 	}
-	switch {
-	case q.Action == "post" && !q.matches(model):
-		return fault.New(fault.Invalid, "A user's selector doesn't match any of the pre-aggregations defined in the data model.")
-	case q.Action == "post":
-		return notImplemented("pre-aggregations are not built yet; queries go to the data source")(w, r, sc)
-	case q.ResType == "object":
-		all := map[string]status{}
-		for _, t := range q.Tokens {
-			all[t] = status{Status: "not_found"}
+	posted, matched := []string{}, 0
+	for _, zone := range q.Selector.Timezones {
+		rollups, _, err := sqlgen.Rollups(model, sc, zone, h.planOptions(sc, h.cfg.Now()))
+		if err != nil {
+			return err
 		}
-		writeJSON(w, http.StatusOK, all)
-	default:
-		all := []status{}
-		for _, t := range q.Tokens {
-			all = append(all, status{t, "not_found"})
+		for _, built := range rollups {
+			cube, _, _ := strings.Cut(built.Name, ".")
+			if !q.Selector.selects(model.Cube(cube), built.Name) {
+				continue
+			}
+			if matched++; matched > maxJobsAtOnce {
+				return fault.New(fault.Invalid, "A job builds at most %d pre-aggregations: name fewer in selector.preAggregations.", maxJobsAtOnce)
+			}
+			token, err := h.post(r, sc, model.Cube(cube).DataSource, built, days, jobSelector{
+				Contexts: []jobContext{{SecurityContext: map[string]any{}}}, Timezones: []string{zone},
+				DataSources: []string{model.Cube(cube).DataSource}, Cubes: []string{cube}, PreAggregations: []string{built.Name},
+			})
+			if err != nil {
+				return err
+			}
+			posted = append(posted, token)
 		}
-		writeJSON(w, http.StatusOK, all)
 	}
+	if matched == 0 {
+		return fault.New(fault.Invalid, "A user's selector doesn't match any of the pre-aggregations defined in the data model.")
+	}
+	writeJSON(w, http.StatusOK, posted)
 	return nil
+}
+
+// post has a rollup built, between days where they are given, and returns the token of the job.
+func (h *Handler) post(r *http.Request, sc securitycontext.Context, dataSource string, built *sqlgen.Rollup, days *sqlgen.Span, selector jobSelector) (string, error) {
+	src, err := h.cfg.Source(sc.Domain, dataSource)
+	if err != nil {
+		return "", err
+	}
+	if built.Partition != "" && days != nil {
+		between := *built
+		between.Range = days
+		built = &between
+	}
+	id, err := h.cfg.Build(r.Context(), sc, orchestrator.Request{
+		Source: src, Operation: driverfactory.UserQuery, Rollup: rollup(built, &sqlgen.Statement{}),
+	})
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %+v %x", sc.Principal.Key(), id.Scope, id.Structure))
+	token := hex.EncodeToString(sum[:16])
+	h.posted.Add(token, job{by: sc.Principal, rollup: id, table: built.Table, selector: selector})
+	return token, nil
+}
+
+// jobStates answers how far jobs are. One of somebody else is not found.
+func (h *Handler) jobStates(w http.ResponseWriter, sc securitycontext.Context, q jobQuery) error {
+	type status struct {
+		Token    string       `json:"token,omitempty"`
+		Table    string       `json:"table,omitempty"`
+		Status   string       `json:"status"`
+		Selector *jobSelector `json:"selector,omitempty"`
+	}
+	of := func(token string) status {
+		j, ok := h.posted.Get(token)
+		if !ok || j.by != sc.Principal {
+			return status{Status: "not_found"}
+		}
+		return status{Table: j.table, Status: h.jobState(j.rollup), Selector: &j.selector}
+	}
+	if q.ResType == "object" {
+		all := map[string]status{}
+		for _, token := range q.Tokens {
+			all[token] = of(token)
+		}
+		writeJSON(w, http.StatusOK, all)
+		return nil
+	}
+	all := []status{}
+	for _, token := range q.Tokens {
+		s := of(token)
+		s.Token = token
+		all = append(all, s)
+	}
+	writeJSON(w, http.StatusOK, all)
+	return nil
+}
+
+// jobState writes the state of a build as Cube does.
+func (h *Handler) jobState(id orchestrator.RollupID) string {
+	switch state, err := h.cfg.Built(id); state {
+	case orchestrator.BuildWaiting:
+		return "scheduled"
+	case orchestrator.BuildRunning:
+		return "processing"
+	case orchestrator.BuildDone:
+		return "done"
+	case orchestrator.BuildFailed:
+		if e, ok := errors.AsType[*fault.Error](err); ok && e.Detail != "" {
+			return "failure: " + e.Detail
+		}
+		return "failure: The source refused it. The log of the server says why."
+	}
+	return "missing_partition"
 }
 
 // readBody decodes the JSON body of a request that describes a job.

@@ -1,13 +1,23 @@
 package restapi
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/securitycontext"
+	"github.com/behalf-project/behalf/orchestrator"
+	"github.com/google/go-cmp/cmp"
 )
 
-// What is asked of pre-aggregations is answered as it is, with none built (cube-rest-api.md §13).
-func TestPreAggregationsThatAreNotBuilt(t *testing.T) {
+// What is asked of pre-aggregations that are not there, or not rightly, is answered as it is (cube-rest-api.md §13).
+func TestPreAggregationsThatAreNotThere(t *testing.T) {
 	f := newFront(t, shipped)
 	f.scopes = Scopes
 	const jobs, selector = "pre-aggregations/jobs", `"selector":{"contexts":[{"securityContext":{}}],"timezones":["UTC"]`
@@ -26,11 +36,85 @@ func TestPreAggregationsThatAreNotBuilt(t *testing.T) {
 		{"no tokens", http.MethodPost, jobs, `{"action":"get"}`, 400, `Invalid Job query format: \"tokens\" is required`},
 		{"no contexts", http.MethodPost, jobs, `{"action":"post","selector":{"timezones":["UTC"]}}`, 400, `selector.contexts`},
 		{"no time zones", http.MethodPost, jobs, `{"action":"post","selector":{"contexts":[{"securityContext":{}}]}}`, 400, `selector.timezones`},
-		{"a job with credentials", http.MethodPost, jobs, `{"action":"post","selector":{"timezones":["UTC"],"contexts":[{"securityContext":{"cubeCloud":{"userCredentials":{"x":{}}}}}]}}`, 403, "userCredentials"},
+		{"a job with credentials", http.MethodPost, jobs, `{"action":"post","selector":{"timezones":["UTC"],"contexts":[{"securityContext":{"cubeCloud":{"userCredentials":{"x":{}}}}}]}}`, 403, "under their own credential"},
+		{"a job for somebody else", http.MethodPost, jobs, `{"action":"post","selector":{"timezones":["UTC"],"contexts":[{"securityContext":{}},{"securityContext":{"user":"bob"}}]}}`, 403, "under their own credential"},
+		{"half a range", http.MethodPost, jobs, `{"action":"post",` + selector + `,"dateRange":["2026-01-01"]}}`, 400, `selector.dateRange`},
+		{"a range of no dates", http.MethodPost, jobs, `{"action":"post",` + selector + `,"dateRange":["2026-01-01","tomorrow"]}}`, 400, `selector.dateRange[1]`},
 		{"nothing of the model", http.MethodPost, jobs, `{"action":"post",` + selector + `,"cubes":["nothing"]}}`, 400, "A user's selector doesn't match any of the pre-aggregations defined in the data model."},
 	} {
 		if w := f.do(tt.method, "/cubejs-api/v1/"+tt.path, tt.body); w.Code != tt.code || !strings.Contains(w.Body.String(), tt.want) {
 			t.Errorf("%s: %d %s, want %d and %s", tt.name, w.Code, w.Body, tt.code, tt.want)
 		}
+	}
+}
+
+// A job builds for who posts it, and nobody else hears of it (cube-rest-api.md §13.1).
+func TestJobsAreOfWhoPostsThem(t *testing.T) {
+	states := map[orchestrator.RollupID]orchestrator.BuildState{}
+	var failure error
+	var built []orchestrator.Request
+	asks := securitycontext.Principal{Realm: "local", Subject: "usr_1"}
+	f := newFrontOf(t, rolledUpModel, shipped, func(c *Config) {
+		c.Verify = func(*http.Request) (securitycontext.Context, error) {
+			return securitycontext.Context{Domain: "dom", Principal: asks}, nil
+		}
+		c.Build = func(_ context.Context, sc securitycontext.Context, r orchestrator.Request) (orchestrator.RollupID, error) {
+			built = append(built, r)
+			id := orchestrator.RollupID{Scope: driverfactory.PoolKey{Principal: sc.Principal}, Structure: r.Rollup.Structure}
+			states[id] = orchestrator.BuildWaiting
+			return id, nil
+		}
+		c.Built = func(id orchestrator.RollupID) (orchestrator.BuildState, error) { return states[id], failure }
+	})
+	f.scopes = Scopes
+	post := func(body string, into any) {
+		t.Helper()
+		w := f.do(http.MethodPost, "/cubejs-api/v1/pre-aggregations/jobs", body)
+		if err := json.Unmarshal(w.Body.Bytes(), into); err != nil || w.Code != http.StatusOK {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	var tokens []string
+	post(`{"action":"post","selector":{"contexts":[{"securityContext":{}}],"timezones":["UTC","America/New_York"],"preAggregations":["orders.by_day"],"dateRange":["2026-02-10","2026-03-20"]}}`, &tokens)
+	if len(tokens) != 2 || tokens[0] == tokens[1] || len(built) != 2 {
+		t.Fatalf("the tokens are %q, and %d builds", tokens, len(built))
+	}
+	for _, r := range built {
+		spans, all, err := r.Rollup.Partitions(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC))
+		if r.Rollup.Name != "orders.by_day" || len(spans) != 2 || !all || err != nil {
+			t.Errorf("%s is built, of it %v, all %t, %v", r.Rollup.Name, spans, all, err)
+		}
+	}
+	type state struct {
+		Token, Table, Status string
+		Selector             struct{ PreAggregations, Timezones []string }
+	}
+	for _, tt := range []struct {
+		state orchestrator.BuildState
+		err   error
+		says  string
+	}{
+		{orchestrator.BuildWaiting, nil, "scheduled"}, {orchestrator.BuildRunning, nil, "processing"}, {orchestrator.BuildDone, nil, "done"},
+		{orchestrator.BuildUnknown, nil, "missing_partition"},
+		{orchestrator.BuildFailed, fault.New(fault.Invalid, "no such column"), "failure: no such column"},
+		{orchestrator.BuildFailed, errors.New("secret"), "failure: The source refused it. The log of the server says why."},
+	} {
+		for id := range states {
+			states[id] = tt.state
+		}
+		failure = tt.err
+		var all []state
+		post(`{"action":"get","tokens":["`+tokens[1]+`","nothing"]}`, &all)
+		want := []state{{Token: tokens[1], Table: "orders__by_day", Status: tt.says}, {Token: "nothing", Status: "not_found"}}
+		want[0].Selector.PreAggregations, want[0].Selector.Timezones = []string{"orders.by_day"}, []string{"America/New_York"}
+		if diff := cmp.Diff(want, all); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.state, diff)
+		}
+	}
+	asks.Subject = "usr_bob"
+	var all map[string]state
+	post(`{"action":"get","tokens":["`+tokens[0]+`"],"resType":"object"}`, &all)
+	if all[tokens[0]].Status != "not_found" {
+		t.Errorf("bob is told of the job of alice: %+v", all)
 	}
 }

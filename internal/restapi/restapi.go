@@ -45,6 +45,10 @@ type Config struct {
 	// Cancel stops what a principal waits for under a request id; see orchestrator.Orchestrators. Required.
 	Cancel func(requestID string, principal securitycontext.Principal) []orchestrator.Canceled
 
+	// Build has a rollup fetched, and Built says how far that is; see orchestrator.Orchestrators. Required where there are jobs.
+	Build func(ctx context.Context, sc securitycontext.Context, r orchestrator.Request) (orchestrator.RollupID, error)
+	Built func(id orchestrator.RollupID) (orchestrator.BuildState, error)
+
 	// Scopes returns what a caller may do. Default: DefaultScopes for everybody.
 	Scopes func(ctx context.Context, sc securitycontext.Context) ([]string, error)
 
@@ -85,6 +89,7 @@ type Handler struct {
 	operations []route
 	plans      *lru.Cache[planKey, *prepared]
 	schemas    *lru.Cache[schemaKey, *graphql.Schema]
+	posted     *lru.Cache[string, job] // by token
 }
 
 // New returns a Handler over cfg.
@@ -109,7 +114,8 @@ func New(cfg Config) *Handler {
 	}
 	plans, _ := lru.New[planKey, *prepared](keptPlans) // fails for a size below one only
 	schemas, _ := lru.New[schemaKey, *graphql.Schema](keptSchemas)
-	h := &Handler{cfg: cfg, plans: plans, schemas: schemas}
+	posted, _ := lru.New[string, job](maxJobs)
+	h := &Handler{cfg: cfg, plans: plans, schemas: schemas, posted: posted}
 	h.operations = h.routes()
 	return h
 }

@@ -318,6 +318,7 @@ export const strings = {
       no_oauth_app: "this source has no OAuth app",
       anonymous: "nobody is signed in",
       hook: "the configuration chose it",
+      shared_rollup: "the data model shares this pre-aggregation",
     } as Record<string, string>,
     because: (reason: string) => `because ${reason}`,
     cached: (age: string) => `Cached ${age}`,

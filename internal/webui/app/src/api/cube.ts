@@ -178,7 +178,7 @@ export async function load(
       dbType: body.dbType ?? "",
       lastRefreshTime: body.lastRefreshTime,
       slowQuery: body.slowQuery ?? false,
-      rollups: Object.keys(body.usedPreAggregations ?? {}),
+      rollups: Object.entries(body.usedPreAggregations ?? {}).map(([table, used]) => used.preAggregationId ?? table),
       total: body.total ?? undefined,
       requestID: body.requestId ?? response.headers.get("X-Request-Id") ?? span,
       milliseconds,
@@ -209,7 +209,7 @@ interface LoadBody {
   dbType?: string;
   lastRefreshTime?: string;
   slowQuery?: boolean;
-  usedPreAggregations?: Record<string, unknown>;
+  usedPreAggregations?: Record<string, { preAggregationId?: string }>;
   total?: number | null;
   requestId?: string;
 }

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// rolledUp are the cubes of these tests: one whose rollup is each person's own, and one that is everybody's.
+const rolledUp = `cubes:
+  - name: sales
+    sql_table: orders
+    dimensions:
+      - {name: region, sql: region, type: string}
+      - {name: status, sql: status, type: string}
+      - {name: created_at, sql: created_at, type: time}
+    measures:
+      - {name: count, type: count}
+      - {name: total, sql: amount, type: sum}
+    pre_aggregations:
+      - name: by_day
+        measures: [count, total]
+        dimensions: [region]
+        time_dimension: created_at
+        granularity: day
+        partition_granularity: quarter
+  - name: published
+    extends: sales
+    meta: {shared_rollup: true}
+`
+
+// Queries that those rollups hold.
+const (
+	ofSales   = `{"measures":["sales.count","sales.total"],"dimensions":["sales.region"],"timeDimensions":[{"dimension":"sales.created_at","granularity":"month"}],"order":{"sales.created_at":"asc","sales.region":"asc"}}`
+	published = `{"measures":["published.total"],"dimensions":["published.region"],"order":{"published.region":"asc"}}`
+)
+
+// rollupOf returns the pre-aggregation that answered.
+func rollupOf(t *testing.T, a asked) (id string) {
+	t.Helper()
+	var body struct {
+		External bool
+		Used     map[string]struct{ PreAggregationID string } `json:"usedPreAggregations"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
+		t.Fatal(err)
+	}
+	for _, used := range body.Used {
+		id = used.PreAggregationID
+	}
+	if body.External != (id != "") {
+		t.Errorf("external is %t, and the rollup %q", body.External, id)
+	}
+	return id
+}
+
+// askRollup asks until a rollup answers.
+func (w *world) askRollup(b *browser, query, rollup string) asked {
+	w.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		a := w.ask(b, query)
+		if a.err != nil || a.status != http.StatusOK || time.Now().After(deadline) {
+			w.t.Fatalf("no rollup answers %s: %d %.300s %v", b.username, a.status, a.body, a.err)
+		}
+		if rollupOf(w.t, a) == rollup {
+			return a
+		}
+	}
+}
+
+// parquet returns the number of files with rows.
+func (w *world) parquet() (n int) {
+	w.t.Helper()
+	w.must(filepath.WalkDir(filepath.Join(w.dir, "objects"), func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".parquet") {
+			n++
+		}
+		return err
+	}))
+	return n
+}
+
+// A rollup answers what the source did, from each person's own rows; a revocation takes them along, and a restart does not.
+func TestARollupIsItsPersons(t *testing.T) {
+	w := newWorld(t, worldConfig{})
+	w.write("model/rollups.yml", rolledUp)
+	w.restart()
+	w.connect(w.alice, "databricks")
+	w.connect(w.bob, "databricks")
+	atSource := map[*browser]asked{}
+	for _, b := range []*browser{w.alice, w.bob} {
+		atSource[b] = w.ask(b, ofSales)
+		atSource[b].ran(t, "user", b.username)
+		if id := rollupOf(t, atSource[b]); id != "" {
+			t.Errorf("the first answer of %s is read from %s", b.username, id)
+		}
+		before := w.mark()
+		got := w.askRollup(b, ofSales, "sales.by_day")
+		got.ran(t, "user", b.username)
+		if !reflect.DeepEqual(got.Data, atSource[b].Data) {
+			t.Errorf("the rollup of %s answers %v, and the source %v", b.username, got.Data, atSource[b].Data)
+		}
+		for _, s := range w.statements(before, "sales") {
+			if s.Identity != b.username {
+				t.Errorf("the rollup of %s was fetched as %s", b.username, s.Identity)
+			}
+		}
+		before = w.mark()
+		w.askRollup(b, `{"measures":["sales.total"]}`, "sales.by_day")
+		if ran := w.statements(before, "sales"); len(ran) != 0 {
+			t.Errorf("%d statements ran at the warehouse for what the rollup holds: %s", len(ran), ran[0].SQL)
+		}
+	}
+	if reflect.DeepEqual(atSource[w.alice].Data, atSource[w.bob].Data) {
+		t.Fatal("alice and bob see the same rows: this proves nothing")
+	}
+
+	files := w.parquet()
+	w.restart()
+	before := w.mark()
+	if got := w.askRollup(w.alice, ofSales, "sales.by_day"); !reflect.DeepEqual(got.Data, atSource[w.alice].Data) {
+		t.Errorf("after a restart the rollup answers %v", got.Data)
+	}
+	if ran := w.statements(before, "GROUP BY"); len(ran) > 2 || w.parquet() != files {
+		t.Errorf("after a restart %d statements were needed, and there are %d files, not %d: what was there was fetched again", len(ran), w.parquet(), files)
+	}
+
+	w.disconnect(w.alice, "databricks")
+	w.ask(w.alice, ofSales).refused(t, http.StatusForbidden, "authorization_required")
+	if left := w.parquet(); left == 0 || left >= files {
+		t.Errorf("there are %d files after the revocation, and %d before", left, files)
+	}
+	if got := w.askRollup(w.bob, ofSales, "sales.by_day"); !reflect.DeepEqual(got.Data, atSource[w.bob].Data) {
+		t.Errorf("bob is answered %v after the revocation of alice", got.Data)
+	}
+}
+
+// What a model shares is fetched by the service account, answers whoever may use the source, and says so.
+func TestASharedRollupSaysWhoseItIs(t *testing.T) {
+	w := newWorld(t, worldConfig{})
+	w.write("model/rollups.yml", rolledUp)
+	w.restart()
+	w.connect(w.alice, "databricks")
+	w.connect(w.bob, "databricks")
+	before := w.mark()
+	of := map[*browser]asked{}
+	for _, b := range []*browser{w.alice, w.bob} {
+		of[b] = w.askRollup(b, published, "published.by_day")
+		of[b].ran(t, "service_account", b.username)
+	}
+	if !reflect.DeepEqual(of[w.alice].Data, of[w.bob].Data) {
+		t.Errorf("alice is answered %v, and bob %v", of[w.alice].Data, of[w.bob].Data)
+	}
+	for _, s := range w.statements(before, "published__created_at_day") {
+		if s.Identity == "alice" || s.Identity == "bob" {
+			t.Errorf("the shared rollup was fetched as %s", s.Identity)
+		}
+	}
+	w.ask(w.carol, published).refused(t, http.StatusForbidden, "authorization_required")
+}
+
+// A job builds before anybody asks, for who posted it.
+func TestAJobBuildsBeforeAnybodyAsks(t *testing.T) {
+	w := newWorld(t, worldConfig{yaml: "api: {scopes: [data, jobs, meta]}\n"})
+	w.write("model/rollups.yml", rolledUp)
+	w.restart()
+	w.connect(w.alice, "databricks")
+	w.connect(w.bob, "databricks")
+	post := func(b *browser, body string, into any) {
+		t.Helper()
+		a := w.send(t.Context(), b, http.MethodPost, "/cubejs-api/v1/pre-aggregations/jobs", w.sign(b.username), body)
+		if err := json.Unmarshal([]byte(a.body), into); err != nil || a.status != http.StatusOK {
+			t.Fatalf("the job: %d %s", a.status, a.body)
+		}
+	}
+	var tokens []string
+	post(w.alice, `{"action":"post","selector":{"contexts":[{"securityContext":{}}],"timezones":["UTC"],"preAggregations":["sales.by_day"]}}`, &tokens)
+	if len(tokens) != 1 {
+		t.Fatalf("the job has the tokens %q", tokens)
+	}
+	status := func(b *browser) string {
+		t.Helper()
+		var all []struct{ Status string }
+		post(b, `{"action":"get","tokens":["`+tokens[0]+`"]}`, &all)
+		return all[0].Status
+	}
+	for deadline := time.Now().Add(time.Minute); status(w.alice) != "done"; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the job is %s", status(w.alice))
+		}
+	}
+	if s := status(w.bob); s != "not_found" {
+		t.Errorf("bob is told that the job of alice is %s", s)
+	}
+	if id := rollupOf(t, w.ask(w.alice, ofSales)); id != "sales.by_day" {
+		t.Errorf("the first query of alice is answered from %q", id)
+	}
+	if id := rollupOf(t, w.ask(w.bob, ofSales)); id != "" {
+		t.Errorf("the first query of bob is answered from %q", id)
+	}
+}

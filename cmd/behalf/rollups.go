@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/filelock"
+	"github.com/behalf-project/behalf/internal/preagg"
+	"github.com/behalf-project/behalf/orchestrator"
+)
+
+// maxReplicas is how many processes may keep rollups below one folder, each in one of its own.
+const maxReplicas = 64
+
+// openRollups opens the first folder below objects.url that no other replica has open. A program without DuckDB has no rollups,
+// and says so.
+func (s *server) openRollups() (orchestrator.PreAggregations, error) {
+	path, _ := strings.CutPrefix(s.cfg.Objects.URL, "file:")
+	for n := range maxReplicas {
+		store, err := preagg.Open(preagg.Config{
+			Dir:       filepath.Join(path, "rollups-"+strconv.Itoa(n)),
+			MaxMemory: int64(s.cfg.Preaggs.MaxMemory), MaxOpen: s.cfg.Preaggs.MaxOpen,
+			MaxBytes: int64(s.cfg.Preaggs.MaxBytes), MaxBytesPerOwner: int64(s.cfg.Preaggs.MaxUserBytes), Log: s.log.Named("preagg"),
+		})
+		e, _ := errors.AsType[*fault.Error](err)
+		switch {
+		case err == nil:
+			s.rollups = store
+			return rollups{store}, nil
+		case e != nil && e.Code == "duckdb_not_built_in":
+			s.log.Warn("every query goes to its source", zap.Error(err))
+			return nil, nil
+		case !errors.Is(err, filelock.ErrLocked):
+			return nil, err
+		}
+	}
+	return nil, &fault.Error{
+		Kind: fault.Unavailable, Owner: fault.Admin,
+		Detail: "objects.url: " + strconv.Itoa(maxReplicas) + " other processes keep pre-aggregations in " + path + ". Give this one a folder of its own.",
+	}
+}
+
+// rollups lets the orchestrator keep its rollups in a store.
+type rollups struct{ *preagg.Store }
+
+// Tables implements orchestrator.PreAggregations.
+func (r rollups) Tables(id orchestrator.RollupID) (all []orchestrator.RollupTable) {
+	for _, t := range r.Store.Tables(preagg.ID(id)) {
+		all = append(all, tableOf(t))
+	}
+	return all
+}
+
+func tableOf(t preagg.Table) orchestrator.RollupTable {
+	return orchestrator.RollupTable{Partition: t.Partition, Key: t.Content, BuiltAt: t.BuiltAt, Rows: t.Rows, Bytes: t.Bytes}
+}
+
+// Write implements orchestrator.PreAggregations.
+func (r rollups) Write(ctx context.Context, id orchestrator.RollupID, t orchestrator.RollupTable, columns []orchestrator.RollupColumn, rows driverfactory.Rows) (orchestrator.RollupTable, error) {
+	as := make([]preagg.Column, len(columns))
+	for i, c := range columns {
+		as[i] = preagg.Column{Name: c.Name, Type: preagg.Type(c.Type)}
+	}
+	written, err := r.Store.Write(ctx, preagg.ID(id), preagg.Table{Partition: t.Partition, Content: t.Key, BuiltAt: t.BuiltAt}, as, rows)
+	return tableOf(written), err
+}
+
+// Query implements orchestrator.PreAggregations. A table that was written again meanwhile is fault.Gone.
+func (r rollups) Query(ctx context.Context, id orchestrator.RollupID, name string, tables []orchestrator.RollupTable, stmt driverfactory.Statement) (driverfactory.Rows, error) {
+	stored := map[orchestrator.RollupTable]preagg.Table{}
+	for _, t := range r.Store.Tables(preagg.ID(id)) {
+		stored[tableOf(t)] = t
+	}
+	read := make([]preagg.Table, len(tables))
+	for i, t := range tables {
+		var ok bool
+		if read[i], ok = stored[t]; !ok {
+			return nil, fault.New(fault.Gone, "A part of the rollup was fetched again meanwhile.")
+		}
+	}
+	return r.Store.Query(ctx, preagg.ID(id), name, read, stmt)
+}

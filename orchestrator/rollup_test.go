@@ -1,0 +1,526 @@
+package orchestrator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/orchestrator"
+)
+
+// shelf keeps tables in memory. Read of one yields the first row of each, as it was fetched.
+type shelf struct {
+	mu     sync.Mutex
+	tables map[orchestrator.RollupID]map[string]shelved
+	broken error // of every Query
+}
+
+type shelved struct {
+	orchestrator.RollupTable
+	rows [][]any
+}
+
+func (s *shelf) Tables(id orchestrator.RollupID) (all []orchestrator.RollupTable) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tables[id] {
+		all = append(all, t.RollupTable)
+	}
+	return all
+}
+
+func (s *shelf) Write(ctx context.Context, id orchestrator.RollupID, t orchestrator.RollupTable, _ []orchestrator.RollupColumn, rows driverfactory.Rows) (orchestrator.RollupTable, error) {
+	kept := shelved{RollupTable: t}
+	for {
+		row := make([]any, len(rows.Columns()))
+		more, err := rows.Next(row)
+		if err != nil {
+			return t, err
+		}
+		if !more {
+			break
+		}
+		kept.rows = append(kept.rows, row)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ctx.Err() != nil {
+		return t, ctx.Err()
+	}
+	if s.tables[id] == nil {
+		s.tables[id] = map[string]shelved{}
+	}
+	s.tables[id][t.Partition] = kept
+	return t, nil
+}
+
+func (s *shelf) Query(_ context.Context, id orchestrator.RollupID, _ string, tables []orchestrator.RollupTable, _ driverfactory.Statement) (driverfactory.Rows, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	r := &shelfRows{}
+	for _, t := range tables {
+		kept, ok := s.tables[id][t.Partition]
+		if !ok || kept.BuiltAt != t.BuiltAt {
+			return nil, errors.New("the table is gone")
+		}
+		r.rows = append(r.rows, kept.rows[0])
+	}
+	return r, nil
+}
+
+func (s *shelf) Drop(match func(driverfactory.PoolKey) bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.tables {
+		if match(id.Scope) {
+			delete(s.tables, id)
+		}
+	}
+	return nil
+}
+
+type shelfRows struct{ rows [][]any }
+
+func (*shelfRows) Columns() []driverfactory.Column { return make([]driverfactory.Column, 3) }
+func (*shelfRows) Close() error                    { return nil }
+func (r *shelfRows) Next(dest []any) (bool, error) {
+	if len(r.rows) == 0 {
+		return false, nil
+	}
+	copy(dest, r.rows[0])
+	r.rows = r.rows[1:]
+	return true, nil
+}
+
+// withRollups runs test with pre-aggregations that are kept on a shelf.
+func withRollups(t *testing.T, test func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf)) {
+	s := &shelf{tables: map[orchestrator.RollupID]map[string]shelved{}}
+	inBubble(t, orchestrator.Config{PreAggregations: s}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		test(t, w, o, s)
+	})
+}
+
+// What the warehouse is asked for, by the requests of these tests.
+const (
+	rollupSource = "read x -- source"
+	rollupBuild  = "read x -- build"
+)
+
+// aggregated returns a request that a rollup without partitions holds, whose rows are an hour good.
+func aggregated() orchestrator.Request {
+	req := query(source("db", driverfactory.Limits{}), rollupSource)
+	req.Rollup = &orchestrator.Rollup{
+		Name: "orders.main", Structure: [32]byte{1}, Table: "orders__main", Read: driverfactory.Statement{SQL: "SELECT"},
+		Columns: []orchestrator.RollupColumn{{Name: "who", Type: "string"}, {Name: "epoch", Type: "number"}, {Name: "value", Type: "number"}},
+		Build: func(s orchestrator.Span) (driverfactory.Statement, error) {
+			sql := rollupBuild
+			if s.Name != "" {
+				sql += " " + s.Name
+			}
+			return driverfactory.Statement{SQL: sql}, nil
+		},
+		Age: func(_ orchestrator.Span, now time.Time) (time.Time, bool) { return now.Truncate(time.Hour), false },
+	}
+	return req
+}
+
+// asksFor returns the answer to req once everything behind it is done.
+func asksFor(t *testing.T, o *orchestrator.Orchestrators, sc driverfactory.SecurityContext, req orchestrator.Request) *orchestrator.Result {
+	t.Helper()
+	res, err := o.Load(t.Context(), sc, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Close()
+	synctest.Wait()
+	return res
+}
+
+// Nobody waits for a rollup: the source answers, the second request has it built behind it, and the next is answered from it.
+func TestARollupIsBuiltBehindTheSecondRequest(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		alice, bob := person("alice"), person("bob")
+		for _, sc := range []driverfactory.SecurityContext{alice, bob} {
+			w.grant(sc.Principal, 1)
+			for n, want := range []string{"", "", "orders.main", "orders.main"} {
+				res := asksFor(t, o, sc, aggregated())
+				if res.Rollup != want || res.RunAs.Identity != driverfactory.IdentityUser {
+					t.Errorf("request %d of %s was answered from %q as %s, want %q", n+1, sc.Username, res.Rollup, res.RunAs.Identity, want)
+				}
+				if who := res.Rows.First()[0]; who != sc.Principal.Key() {
+					t.Errorf("request %d of %s was given the rows of %v", n+1, sc.Username, who)
+				}
+			}
+		}
+		if n := w.ran(rollupBuild); n != 2 {
+			t.Errorf("%d builds for two people, want each their own", n)
+		}
+	})
+}
+
+// A rollup that the model shares is built once, by the service account, and says so. Who may not use the source is refused.
+func TestASharedRollupIsBuiltOnceByTheServiceAccount(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		req := aggregated()
+		req.Rollup.Shared = true
+		for n := range 1000 {
+			sc := person(fmt.Sprint("p", n))
+			w.grant(sc.Principal, 1)
+			res := asksFor(t, o, sc, req)
+			switch {
+			case n < 2 && (res.Rollup != "" || res.RunAs.Identity != driverfactory.IdentityUser):
+				t.Errorf("before it is there, person %d was answered from %q as %s", n, res.Rollup, res.RunAs.Identity)
+			case n >= 2 && (res.Rollup == "" || res.RunAs.Identity != driverfactory.IdentityServiceAccount || res.RunAs.Reason != "shared_rollup" || res.RunAs.Username != sc.Username):
+				t.Errorf("person %d was answered from %q as %+v", n, res.Rollup, res.RunAs)
+			}
+		}
+		if n := w.ran(rollupBuild); n != 1 {
+			t.Errorf("%d builds for 1,000 people, want 1", n)
+		}
+		if _, err := o.Load(t.Context(), person("mallory"), req); !errors.Is(err, fault.ReauthorizationRequired) {
+			t.Errorf("somebody without a grant is answered %v", err)
+		}
+	})
+}
+
+// Old rows are served while new ones are fetched, unless the request says that it wants none; then the source answers.
+func TestAnOldRollupIsRenewedBehind(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		first := w.change("x")
+		for range 3 {
+			asksFor(t, o, alice, aggregated())
+		}
+		second := w.change("x")
+		time.Sleep(time.Hour)
+		exact := aggregated()
+		exact.Cache = orchestrator.MustRevalidate
+		for n, tt := range []struct {
+			req    orchestrator.Request
+			rollup string
+			value  int64
+		}{{exact, "", second}, {aggregated(), "orders.main", second}, {exact, "orders.main", second}} {
+			res := asksFor(t, o, alice, tt.req)
+			if v := res.Rows.First()[2]; res.Rollup != tt.rollup || v != tt.value {
+				t.Errorf("request %d was answered %v from %q, want %d from %q", n+1, v, res.Rollup, tt.value, tt.rollup)
+			}
+		}
+		third := w.change("x")
+		time.Sleep(time.Hour)
+		if res := asksFor(t, o, alice, aggregated()); res.Rollup == "" || res.Rows.First()[2] != second {
+			t.Errorf("what is old is not served meanwhile: %v from %q", res.Rows.First()[2], res.Rollup)
+		}
+		if res := asksFor(t, o, alice, aggregated()); res.Rows.First()[2] != third {
+			t.Errorf("the rollup has %v, want %d (it began with %d)", res.Rows.First()[2], third, first)
+		}
+		if n := w.ran(rollupBuild); n != 3 {
+			t.Errorf("%d builds, want 3", n)
+		}
+	})
+}
+
+// A revocation takes the rows along: nothing reads them any more, and a build under way leaves none.
+func TestARevokedGrantLeavesNoRollup(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+		alice, bob := person("alice"), person("bob")
+		slow := aggregated()
+		slow.Rollup.Structure[0]++
+		slow.Rollup.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+			return driverfactory.Statement{SQL: "sleep 5s -- build"}, nil
+		}
+		for _, sc := range []driverfactory.SecurityContext{alice, bob} {
+			w.grant(sc.Principal, 1)
+			for range 3 {
+				asksFor(t, o, sc, aggregated())
+			}
+			asksFor(t, o, sc, slow)
+			asksFor(t, o, sc, slow) // its build is under way
+		}
+		w.revoke(alice.Principal)
+		o.Forget(alice.Principal.Key(), "app", 0, true)
+		time.Sleep(time.Minute)
+		s.mu.Lock()
+		for id := range s.tables {
+			if id.Scope.Principal == alice.Principal {
+				t.Errorf("there are rows of %+v", id.Scope)
+			}
+		}
+		kept := len(s.tables)
+		s.mu.Unlock()
+		if kept != 2 {
+			t.Errorf("%d rollups are kept, want the two of bob", kept)
+		}
+		if _, err := o.Load(t.Context(), alice, aggregated()); !errors.Is(err, fault.ReauthorizationRequired) {
+			t.Errorf("alice is answered %v", err)
+		}
+		w.grant(alice.Principal, 2)
+		o.Forget(alice.Principal.Key(), "app", 2, false)
+		if res := asksFor(t, o, alice, aggregated()); res.Rollup != "" {
+			t.Error("what was fetched under the revoked grant answers the next")
+		}
+	})
+}
+
+// partitioned returns a request whose rollup has a partition for each of some days, all of which it reads.
+func partitioned(days int) orchestrator.Request {
+	req := aggregated()
+	first := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	req.Rollup.Bounds = [2]driverfactory.Statement{{SQL: "at 2024-01-01"}, {SQL: "at 2024-01-31"}}
+	req.Rollup.Partitions = func(from, to time.Time) (spans []orchestrator.Span, all bool, err error) {
+		if !from.Equal(first) || !to.Equal(first.AddDate(0, 0, 30)) {
+			return nil, false, fmt.Errorf("the bounds are %s and %s", from, to)
+		}
+		for d := range days {
+			at := first.AddDate(0, 0, d)
+			spans = append(spans, orchestrator.Span{Name: at.Format("20060102"), From: at, To: at.AddDate(0, 0, 1)})
+		}
+		return spans, true, nil
+	}
+	return req
+}
+
+// Of a rollup with partitions only what is missing or out of date is fetched, the newest first.
+func TestOnlyWhatIsMissingOfARollupIsFetched(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		old := time.Date(2024, 1, 3, 0, 0, 0, 0, time.UTC)
+		with := func(days int) orchestrator.Request {
+			req := partitioned(days)
+			req.Rollup.Key = orchestrator.RefreshKey{Statement: driverfactory.Statement{SQL: "read k -- key"}, Every: time.Minute}
+			req.Rollup.Age = func(s orchestrator.Span, _ time.Time) (time.Time, bool) {
+				return time.Time{}, s.From.IsZero() || !s.From.Before(old)
+			}
+			return req
+		}
+		for range 2 {
+			asksFor(t, o, alice, with(3))
+		}
+		if res := asksFor(t, o, alice, with(3)); res.Rollup == "" || res.Rows.Len() != 3 {
+			t.Fatalf("answered %d rows from %q, want one of each partition", res.Rows.Len(), res.Rollup)
+		}
+		builds := func() (all []string) {
+			for _, sql := range w.started() {
+				if len(sql) > len(rollupBuild) && sql[:len(rollupBuild)] == rollupBuild {
+					all = append(all, sql[len(rollupBuild)+1:])
+				}
+			}
+			return all
+		}
+		if got, want := builds(), []string{"20240103", "20240102", "20240101"}; !slices.Equal(got, want) {
+			t.Errorf("fetched %v, want %v", got, want)
+		}
+		if res := asksFor(t, o, alice, with(4)); res.Rollup != "" {
+			t.Error("a partition is missing, and the rollup answered all the same")
+		}
+		if res := asksFor(t, o, alice, with(4)); res.Rollup == "" {
+			t.Error("the missing partition was not fetched")
+		}
+		w.change("k")
+		time.Sleep(time.Minute)
+		asksFor(t, o, alice, with(4))
+		if got, want := builds()[3:], []string{"20240104", "20240104", "20240103"}; !slices.Equal(got, want) {
+			t.Errorf("fetched %v, want %v: what is closed is not fetched again", got, want)
+		}
+	})
+}
+
+// Rows outlive the process: another address, database or account of the source, and they are others.
+func TestARollupIsOfOneSourceAsItIsConfigured(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		for range 3 {
+			asksFor(t, o, alice, aggregated())
+		}
+		for _, change := range []func(*driverfactory.Source){
+			func(s *driverfactory.Source) { s.Type = "postgres" },
+			func(s *driverfactory.Source) { s.Options = map[string]string{"host": "elsewhere"} },
+			func(s *driverfactory.Source) { s.ServiceAccount = &driverfactory.ServiceAccount{User: "another"} },
+		} {
+			req := aggregated()
+			change(&req.Source)
+			req.Cache = orchestrator.NoCache
+			if res := asksFor(t, o, alice, req); res.Rollup != "" {
+				t.Errorf("%+v is answered from what another source gave", req.Source)
+			}
+		}
+	})
+}
+
+// What does not lie in the partitions is the source's to answer.
+func TestARollupThatDoesNotReachFarEnoughDoesNotAnswer(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		req := partitioned(2)
+		all := req.Rollup.Partitions
+		req.Rollup.Partitions = func(from, to time.Time) ([]orchestrator.Span, bool, error) {
+			spans, _, err := all(from, to)
+			return spans, false, err
+		}
+		for range 4 {
+			if res := asksFor(t, o, alice, req); res.Rollup != "" {
+				t.Error("it answered")
+			}
+		}
+	})
+}
+
+// A build that fails is tried again later and later, and what cannot be read is read at the source.
+func TestABrokenRollupIsTheSourcesWork(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		failing := aggregated()
+		failing.Rollup.Structure[0]++
+		failing.Rollup.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+			return driverfactory.Statement{SQL: "fail -- build"}, nil
+		}
+		for range 60 {
+			if res := asksFor(t, o, alice, failing); res.Rollup != "" {
+				t.Fatal("it was answered from a rollup that cannot be built")
+			}
+			time.Sleep(30 * time.Second)
+		}
+		if n := w.ran("fail -- build"); n != 6 {
+			t.Errorf("%d tries in half an hour, want 6: the first, and others 1, 3, 7, 15 and 25 minutes after it", n)
+		}
+		for range 3 {
+			asksFor(t, o, alice, aggregated())
+		}
+		s.mu.Lock()
+		s.broken = errors.New("disk")
+		s.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		again := aggregated()
+		again.Cache = orchestrator.NoCache
+		if res := asksFor(t, o, alice, again); res.Rollup != "" || res.Rows.First()[0] != alice.Principal.Key() {
+			t.Errorf("a rollup that cannot be read is answered %v from %q", res.Rows.First()[0], res.Rollup)
+		}
+	})
+}
+
+// A text that ignores case at the source, or is none there, would be grouped and compared otherwise here.
+func TestTextsThatCompareOtherwiseAreNotRolledUp(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		req := aggregated()
+		req.Rollup.Columns = slices.Clone(req.Rollup.Columns)
+		req.Rollup.Columns[1].Type = "string" // a BIGINT at the source
+		for range 100 {
+			if res := asksFor(t, o, alice, req); res.Rollup != "" {
+				t.Fatal("it was answered from the rollup")
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		if n := w.ran(rollupBuild); n != 1 {
+			t.Errorf("it was fetched %d times in 16 hours, want once", n)
+		}
+		id, err := o.Build(t.Context(), alice, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if state, err := o.Built(id); state != orchestrator.BuildFailed || codeOf(err) != "rollup_unfit" {
+			t.Errorf("the build is %s: %v", state, err)
+		}
+	})
+}
+
+// Who posts a build is told how far it is; builds of one credential run one after another, and wait in a line with an end.
+func TestBuildsThatArePosted(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		alice := person("alice")
+		if _, err := o.Build(t.Context(), alice, aggregated()); !errors.Is(err, fault.ReauthorizationRequired) {
+			t.Errorf("without a grant Build = %v", err)
+		}
+		w.grant(alice.Principal, 1)
+		var ids []orchestrator.RollupID
+		states := func() (all []orchestrator.BuildState) {
+			synctest.Wait()
+			for _, id := range ids {
+				state, _ := o.Built(id)
+				all = append(all, state)
+			}
+			return all
+		}
+		for n, sql := range []string{"sleep 1s", "sleep 2s", "fail"} {
+			req := aggregated()
+			req.Rollup.Structure[0] = byte(n)
+			req.Rollup.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+				return driverfactory.Statement{SQL: sql}, nil
+			}
+			id, err := o.Build(t.Context(), alice, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		const waiting, running, done, failed = orchestrator.BuildWaiting, orchestrator.BuildRunning, orchestrator.BuildDone, orchestrator.BuildFailed
+		for _, want := range [][]orchestrator.BuildState{{running, waiting, waiting}, {done, running, waiting}, {done, running, waiting}, {done, done, failed}} {
+			if got := states(); !slices.Equal(got, want) {
+				t.Errorf("the builds are %v, want %v", got, want)
+			}
+			time.Sleep(time.Second)
+		}
+		if state, _ := o.Built(orchestrator.RollupID{}); state != orchestrator.BuildUnknown {
+			t.Errorf("a build that nobody posted is %s", state)
+		}
+		var err error
+		for n := range 102 {
+			req := aggregated()
+			req.Rollup.Structure[1], req.Rollup.Structure[2] = byte(n), 1
+			req.Rollup.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+				return driverfactory.Statement{SQL: "sleep 1s"}, nil
+			}
+			_, err = o.Build(t.Context(), alice, req)
+		}
+		if codeOf(err) != "too_many_builds" {
+			t.Errorf("the 102nd build that is posted at once: %v", err)
+		}
+		w.revoke(alice.Principal)
+		o.Forget(alice.Principal.Key(), "app", 0, true)
+		time.Sleep(time.Minute)
+		if s := o.Stats(); s.Builds != 0 {
+			t.Errorf("%d builds go on after the revocation", s.Builds)
+		}
+	})
+}
+
+// What somebody waits for comes before what is fetched for later.
+func TestABuildWaitsForThePeople(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		src := source("db", driverfactory.Limits{Concurrency: 1})
+		req := aggregated()
+		req.Source = src
+		asksFor(t, o, alice, req)
+		first, second := load(t.Context(), o, alice, query(src, "sleep 3s -- one")), load(t.Context(), o, alice, query(src, "sleep 3s -- two"))
+		synctest.Wait()
+		third := load(t.Context(), o, alice, req)
+		for _, c := range []<-chan answer{first, second, third} {
+			if a := <-c; a.err != nil {
+				t.Fatal(a.err)
+			}
+		}
+		synctest.Wait()
+		order := w.started()
+		if n := len(order); order[n-1] != rollupBuild || w.ran(rollupBuild) != 1 {
+			t.Errorf("the statements ran in the order %q, want the build last", order)
+		}
+	})
+}
