@@ -67,7 +67,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 		return nil, false, nil
 	}
 	id := RollupID{own.choice.Key, a.Rollup.from(a.Source)}
-	stored := o.cfg.PreAggregations.Tables(id)
+	stored := o.stored(id)
 	k := o.used(id)
 	tables, due := a.Rollup.tables(k, stored, o.cfg.Now())
 	if due && (k.uses >= enoughUses || len(stored) > 0) {
@@ -159,11 +159,11 @@ func (o *Orchestrators) used(id RollupID) knownRollup {
 }
 
 // tables returns the tables that r reads, none unless all that it needs are stored, and whether anything is to be fetched.
-func (r *Rollup) tables(k knownRollup, stored []RollupTable, now time.Time) (needed []RollupTable, due bool) {
+func (r *Rollup) tables(k knownRollup, stored map[string]RollupTable, now time.Time) (needed []RollupTable, due bool) {
 	due = r.asks(k, now)
 	spans, err := r.spans(k)
 	for _, s := range spans {
-		t, ok := find(stored, s)
+		t, ok := stored[s.Name]
 		if !ok {
 			return nil, true
 		}
@@ -194,12 +194,13 @@ func (r *Rollup) spans(k knownRollup) ([]Span, error) {
 	return spans, err
 }
 
-func find(tables []RollupTable, s Span) (RollupTable, bool) {
-	i := slices.IndexFunc(tables, func(t RollupTable) bool { return t.Partition == s.Name })
-	if i < 0 {
-		return RollupTable{}, false
+// stored returns the tables of a rollup, by partition.
+func (o *Orchestrators) stored(id RollupID) map[string]RollupTable {
+	all := map[string]RollupTable{}
+	for _, t := range o.cfg.PreAggregations.Tables(id) {
+		all[t.Partition] = t
 	}
-	return tables[i], true
+	return all
 }
 
 // asks reports whether the source is to be asked again for the bounds of the partitions and for the answer of the refresh key.
@@ -401,8 +402,9 @@ func (o *Orchestrators) fetchRollup(ctx context.Context, a *asked, r *Rollup, id
 	if err != nil {
 		return 0, err
 	}
+	stored := o.stored(id)
 	for _, s := range slices.Backward(spans) {
-		if t, ok := find(o.cfg.PreAggregations.Tables(id), s); ok && !r.outdated(s, t, k, o.cfg.Now()) {
+		if t, ok := stored[s.Name]; ok && !r.outdated(s, t, k, o.cfg.Now()) {
 			continue
 		}
 		if err := o.fetch(ctx, a, r, id, s, k.key); err != nil {
