@@ -74,7 +74,9 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 		o.build(ctx, own, a.Rollup, id)
 	}
 	exact := a.Cache == MustRevalidate || a.Cache == NoCache
-	if len(tables) == 0 || due && exact {
+	// Old rows are served while new ones come. Where none came the source answers, as after the failure of a result: what it
+	// refuses this credential by now is not given away here.
+	if len(tables) == 0 || due && (exact || k.err != nil) {
 		return nil, false, nil
 	}
 	if err := own.read(a.Rollup, id, tables); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/notify"
 	"github.com/behalf-project/behalf/orchestrator"
 )
 
@@ -521,6 +522,96 @@ func TestABuildWaitsForThePeople(t *testing.T) {
 		order := w.started()
 		if n := len(order); order[n-1] != rollupBuild || w.ran(rollupBuild) != 1 {
 			t.Errorf("the statements ran in the order %q, want the build last", order)
+		}
+	})
+}
+
+// Old rows are served while new ones come, and not in place of an answer that the source does not give any more: who lost
+// their rights there would read what they may not for as long as they ask.
+func TestWhatTheSourceRefusesIsNotServedFromARollup(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		build := rollupBuild
+		ask := func(source string) (*orchestrator.Result, error) {
+			req := aggregated()
+			req.Statement.SQL = source
+			req.Rollup.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+				return driverfactory.Statement{SQL: build}, nil
+			}
+			res, err := o.Load(t.Context(), alice, req)
+			synctest.Wait()
+			return res, err
+		}
+		for range 3 {
+			if _, err := ask(rollupSource); err != nil {
+				t.Fatal(err)
+			}
+		}
+		build = "refuse -- build"
+		time.Sleep(time.Hour)
+		if res, err := ask("refuse"); err != nil || res.Rollup == "" {
+			t.Fatalf("what is old is not served while new rows are fetched: %v", err)
+		}
+		for range 3 {
+			if res, err := ask("refuse"); err == nil {
+				t.Errorf("the source refuses her, and she is answered from %q", res.Rollup)
+			}
+			time.Sleep(time.Hour)
+		}
+		build = rollupBuild
+		for _, want := range []string{"", "orders.main"} {
+			if res, err := ask(rollupSource); err != nil || res.Rollup != want {
+				t.Errorf("once it gives them again she is answered %v, %v, want from %q", res, err, want)
+			}
+		}
+	})
+}
+
+// A build that runs on a credential that was replaced ends with it, and is not drained as an answer is: what it brought would
+// come after what is dropped.
+func TestABuildDoesNotOutliveItsCredential(t *testing.T) {
+	for name, hear := range map[string]func(*orchestrator.Orchestrators, string){
+		"another consent":         func(o *orchestrator.Orchestrators, alice string) { o.Forget(alice, "app", 2, false) },
+		"news that may be missed": func(o *orchestrator.Orchestrators, _ string) { o.Hear(notify.News{Topic: notify.Everything}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+				alice := person("alice")
+				w.grant(alice.Principal, 1)
+				req := aggregated()
+				req.Rollup.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+					return driverfactory.Statement{SQL: "sleep 5s -- build"}, nil
+				}
+				asksFor(t, o, alice, req)
+				asksFor(t, o, alice, req)
+				w.grant(alice.Principal, 2)
+				hear(o, alice.Principal.Key())
+				time.Sleep(time.Minute)
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if len(s.tables) != 0 {
+					t.Errorf("%d rollups are left of a credential that was replaced", len(s.tables))
+				}
+			})
+		})
+	}
+}
+
+// Everybody's grants are revoked at once, and so are all rows.
+func TestWhatIsRevokedForEverybodyLeavesNoRollup(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+		for _, sc := range []driverfactory.SecurityContext{person("alice"), person("bob")} {
+			w.grant(sc.Principal, 1)
+			for range 3 {
+				asksFor(t, o, sc, aggregated())
+			}
+		}
+		o.Forget("", "", 0, true)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.tables) != 0 {
+			t.Errorf("%d rollups are left", len(s.tables))
 		}
 	})
 }
