@@ -66,7 +66,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 		o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), zap.Error(err))
 		return nil, false, nil
 	}
-	id := RollupID{own.choice.Key, a.Rollup.from(a.Source)}
+	id := a.Rollup.id(own)
 	stored := o.cfg.PreAggregations.Tables(id)
 	k := o.used(id)
 	tables, due := a.Rollup.tables(k, stored, o.cfg.Now())
@@ -79,10 +79,23 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 	if len(tables) == 0 || due && (exact || k.err != nil) {
 		return nil, false, nil
 	}
+	lent := own.choice.Key != a.choice.Key
+	if lent {
+		if err := o.told(ctx, own); err != nil {
+			o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), zap.Error(err))
+			return nil, false, nil
+		}
+	}
 	if err := own.read(a.Rollup, id, tables); err != nil {
 		return nil, false, err
 	}
 	res, err = o.answer(ctx, own)
+	if err == nil && lent {
+		// News of the caller ends nothing of the service account's: who may not use the source any more is refused here.
+		if err = o.still(ctx, a); err != nil {
+			res.Close()
+		}
+	}
 	if err == nil {
 		res.Rollup = a.Rollup.Name
 		return res, true, nil
@@ -98,19 +111,23 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 // callers are the kinds of failures that are of who asks, and not of a rollup.
 var callers = []fault.Kind{fault.Conflict, fault.Canceled, fault.TooMany, fault.ReauthorizationRequired}
 
-// from returns the structure of r's rows as src gives them. They outlive the process, in which revisions count the edits of a source: what
-// they depend on is named itself.
-func (r *Rollup) from(src driverfactory.Source) (sum [sha256.Size]byte) {
-	h := sha256.New()
+// id returns the id of r's rows as the source gives them to the owner, under whom it is asked. They outlive the process, in which
+// revisions count the edits of a source: what they depend on is named itself. Another token may be another account, and so is
+// another id; as a hash it is no secret, since nobody guesses a token. A password is not there: it comes with a user.
+func (r *Rollup) id(own *asked) RollupID {
+	id, src, h := RollupID{Scope: own.choice.Key}, own.Source, sha256.New()
 	fmt.Fprintf(h, "%x %q", r.Structure, src.Type)
 	for _, k := range slices.Sorted(maps.Keys(src.Options)) {
 		fmt.Fprintf(h, " %q %q", k, src.Options[k])
 	}
-	if account := src.ServiceAccount; account != nil {
-		fmt.Fprintf(h, " %q %q %q", account.Name, account.Kind, account.User)
+	if account := src.ServiceAccount; account != nil && id.Scope.Service {
+		fmt.Fprintf(h, " %q %q %q %q", account.Name, account.Kind, account.User, account.Token.Reveal())
+		if c := account.OAuth; c != nil {
+			fmt.Fprintf(h, " %q %q %q %q", c.TokenURL, c.ClientID, c.Scopes, c.Audience)
+		}
 	}
-	h.Sum(sum[:0])
-	return sum
+	h.Sum(id.Structure[:0])
+	return id
 }
 
 // owning returns a as asked by who owns the rows of its rollup: its own credential, or the service account that fetches them for
@@ -164,8 +181,9 @@ func (o *Orchestrators) used(id RollupID) knownRollup {
 func (r *Rollup) tables(k knownRollup, stored []RollupTable, now time.Time) (needed []RollupTable, due bool) {
 	due = r.asks(k, now)
 	spans, err := r.spans(k)
+	tables := byPartition(stored)
 	for _, s := range spans {
-		t, ok := find(stored, s)
+		t, ok := tables[s.Name]
 		if !ok {
 			return nil, true
 		}
@@ -196,12 +214,13 @@ func (r *Rollup) spans(k knownRollup) ([]Span, error) {
 	return spans, err
 }
 
-func find(tables []RollupTable, s Span) (RollupTable, bool) {
-	i := slices.IndexFunc(tables, func(t RollupTable) bool { return t.Partition == s.Name })
-	if i < 0 {
-		return RollupTable{}, false
+// byPartition finds tables by the names of their partitions, of which there may be thousands.
+func byPartition(tables []RollupTable) map[string]RollupTable {
+	all := make(map[string]RollupTable, len(tables))
+	for _, t := range tables {
+		all[t.Partition] = t
 	}
-	return tables[i], true
+	return all
 }
 
 // asks reports whether the source is to be asked again for the bounds of the partitions and for the answer of the refresh key.
@@ -294,7 +313,7 @@ func (o *Orchestrators) buildNow(b *building) error {
 
 // Build has everything fetched that is missing or out of date of the rollup of req, for sc and under the credential that a query of
 // sc would use, or the service account where the rollup is shared. It returns at once; Built says how it goes. It fails with the
-// refusals of Choose, and with fault.TooMany (too_many_builds) when too many of that credential wait.
+// refusals of Choose and FellBack, and with fault.TooMany (too_many_builds) when too many of that credential wait.
 func (o *Orchestrators) Build(ctx context.Context, sc driverfactory.SecurityContext, req Request) (RollupID, error) {
 	req, err := req.withDefaults()
 	if err != nil {
@@ -303,15 +322,23 @@ func (o *Orchestrators) Build(ctx context.Context, sc driverfactory.SecurityCont
 	if o.cfg.PreAggregations == nil {
 		return RollupID{}, fault.New(fault.Unavailable, "This server keeps no pre-aggregations.")
 	}
+	if req.Rollup == nil {
+		return RollupID{}, fault.New(fault.Invalid, "There is no rollup to build in the request.")
+	}
 	a, err := o.choose(ctx, sc, req)
 	if err != nil {
 		return RollupID{}, err
+	}
+	if fellBack(a.choice, req) {
+		if err := o.told(ctx, a); err != nil {
+			return RollupID{}, err
+		}
 	}
 	own, err := o.owning(ctx, a)
 	if err != nil {
 		return RollupID{}, err
 	}
-	id := RollupID{own.choice.Key, req.Rollup.from(req.Source)}
+	id := req.Rollup.id(own)
 	b := newBuilding(ctx, own, req.Rollup, id)
 	o.used(id)
 	o.mu.Lock()
@@ -403,8 +430,9 @@ func (o *Orchestrators) fetchRollup(ctx context.Context, a *asked, r *Rollup, id
 	if err != nil {
 		return 0, err
 	}
+	stored := byPartition(o.cfg.PreAggregations.Tables(id)) // nobody else fetches under this credential
 	for _, s := range slices.Backward(spans) {
-		if t, ok := find(o.cfg.PreAggregations.Tables(id), s); ok && !r.outdated(s, t, k, o.cfg.Now()) {
+		if t, ok := stored[s.Name]; ok && !r.outdated(s, t, k, o.cfg.Now()) {
 			continue
 		}
 		if err := o.fetch(ctx, a, r, id, s, k.key); err != nil {
