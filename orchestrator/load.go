@@ -37,8 +37,8 @@ func (o *Orchestrators) Load(ctx context.Context, sc driverfactory.SecurityConte
 		if err != nil {
 			return nil, err
 		}
-		if fellBack(a.choice, req) && !told && o.cfg.FellBack != nil {
-			if err := o.cfg.FellBack(ctx, sc, req, a.choice.RunAs); err != nil {
+		if fellBack(a.choice, req) && !told {
+			if err := o.told(ctx, a); err != nil {
 				return nil, err
 			}
 			told = true
@@ -97,6 +97,14 @@ func check(c driverfactory.Choice, sc driverfactory.SecurityContext) error {
 // identity there is, and stands in for nobody.
 func fellBack(c driverfactory.Choice, req Request) bool {
 	return req.Operation == driverfactory.UserQuery && c.RunAs.Identity == driverfactory.IdentityServiceAccount && c.RunAs.Credential != ""
+}
+
+// told has it recorded that the service account of a stands in for its person.
+func (o *Orchestrators) told(ctx context.Context, a *asked) error {
+	if o.cfg.FellBack == nil {
+		return nil
+	}
+	return o.cfg.FellBack(ctx, a.sc, a.Request, a.choice.RunAs)
 }
 
 // asked is a Request with everything that was found out about it.

@@ -129,10 +129,10 @@ func (o *Orchestrators) Forget(principal, app string, epoch int64, revoked bool)
 // announce does it in this order: no new statement, running ones cut, pools closed, results purged (design.md §5).
 func (o *Orchestrators) announce(a announcement) {
 	o.void(a)
-	// Files are deleted outside the lock: nobody chooses that credential any more, and the builds on it are cut. News of
-	// nobody in particular deletes none: whose grant ended unheard is refused, or chooses another epoch, and what nobody reads
-	// is swept away.
-	if o.cfg.PreAggregations == nil || a.keep || a.principal == "" && a.app == "" {
+	// Files are deleted outside the lock: nobody chooses that credential any more, and the builds on it are cut. That news may
+	// have been missed deletes none: whose grant ended unheard is refused, or chooses another epoch, and what nobody reads is
+	// swept away.
+	if unheard := a.cut == nil && a.principal == "" && a.app == ""; o.cfg.PreAggregations == nil || a.keep || unheard {
 		return
 	}
 	if err := o.cfg.PreAggregations.Drop(a.voids); err != nil {
@@ -155,8 +155,8 @@ func (o *Orchestrators) void(a announcement) {
 			o.forget(f) // its outcome waited for a poll
 		case a.cut != nil:
 			o.cut(f, a.cut)
-		case f.place != nil:
-			o.cut(f, errSuperseded) // who waits chooses again
+		case f.place != nil, f.into != nil:
+			o.cut(f, errSuperseded) // who waits chooses again; what is fetched to be kept would come after what is dropped
 		case !draining:
 			f.limit = time.AfterFunc(o.cfg.DrainTimeout, func() { o.drained(f) })
 		}

@@ -34,7 +34,8 @@ type Config struct {
 
 	// FellBack is told that a person's query is about to be answered as the service account, because the person has no
 	// usable grant and the source's policy says so. It is asked before the cache is, once for each Load; when it fails,
-	// so does the query. Default: nobody is told.
+	// so does the query. It is told of a Build, too, and of each answer from a rollup that the model shares, with the
+	// reason "shared_rollup"; when it fails then, the source answers the person. Default: nobody is told.
 	FellBack func(ctx context.Context, sc driverfactory.SecurityContext, req Request, as driverfactory.RunAs) error
 
 	// Sources lists the data sources whose liveness Run checks; default none.

@@ -66,21 +66,36 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 		o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), zap.Error(err))
 		return nil, false, nil
 	}
-	id := RollupID{own.choice.Key, a.Rollup.from(a.Source)}
-	stored := o.stored(id)
+	id := a.Rollup.id(own)
+	stored := o.cfg.PreAggregations.Tables(id)
 	k := o.used(id)
 	tables, due := a.Rollup.tables(k, stored, o.cfg.Now())
 	if due && (k.uses >= enoughUses || len(stored) > 0) {
 		o.build(ctx, own, a.Rollup, id)
 	}
 	exact := a.Cache == MustRevalidate || a.Cache == NoCache
-	if len(tables) == 0 || due && exact {
+	// Old rows are served while new ones come. Where none came the source answers, as after the failure of a result: what it
+	// refuses this credential by now is not given away here.
+	if len(tables) == 0 || due && (exact || k.err != nil) {
 		return nil, false, nil
+	}
+	lent := own.choice.Key != a.choice.Key
+	if lent {
+		if err := o.told(ctx, own); err != nil {
+			o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), zap.Error(err))
+			return nil, false, nil
+		}
 	}
 	if err := own.read(a.Rollup, id, tables); err != nil {
 		return nil, false, err
 	}
 	res, err = o.answer(ctx, own)
+	if err == nil && lent {
+		// News of the caller ends nothing of the service account's: who may not use the source any more is refused here.
+		if err = o.still(ctx, a); err != nil {
+			res.Close()
+		}
+	}
 	if err == nil {
 		res.Rollup = a.Rollup.Name
 		return res, true, nil
@@ -96,19 +111,23 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 // callers are the kinds of failures that are of who asks, and not of a rollup.
 var callers = []fault.Kind{fault.Conflict, fault.Canceled, fault.TooMany, fault.ReauthorizationRequired}
 
-// from returns the structure of r's rows as src gives them. They outlive the process, in which revisions count the edits of a source: what
-// they depend on is named itself.
-func (r *Rollup) from(src driverfactory.Source) (sum [sha256.Size]byte) {
-	h := sha256.New()
+// id returns the id of r's rows as the source gives them to the owner, under whom it is asked. They outlive the process, in which
+// revisions count the edits of a source: what they depend on is named itself. Another token may be another account, and so is
+// another id; as a hash it is no secret, since nobody guesses a token. A password is not there: it comes with a user.
+func (r *Rollup) id(own *asked) RollupID {
+	id, src, h := RollupID{Scope: own.choice.Key}, own.Source, sha256.New()
 	fmt.Fprintf(h, "%x %q", r.Structure, src.Type)
 	for _, k := range slices.Sorted(maps.Keys(src.Options)) {
 		fmt.Fprintf(h, " %q %q", k, src.Options[k])
 	}
-	if account := src.ServiceAccount; account != nil {
-		fmt.Fprintf(h, " %q %q %q", account.Name, account.Kind, account.User)
+	if account := src.ServiceAccount; account != nil && id.Scope.Service {
+		fmt.Fprintf(h, " %q %q %q %q", account.Name, account.Kind, account.User, account.Token.Reveal())
+		if c := account.OAuth; c != nil {
+			fmt.Fprintf(h, " %q %q %q %q", c.TokenURL, c.ClientID, c.Scopes, c.Audience)
+		}
 	}
-	h.Sum(sum[:0])
-	return sum
+	h.Sum(id.Structure[:0])
+	return id
 }
 
 // owning returns a as asked by who owns the rows of its rollup: its own credential, or the service account that fetches them for
@@ -159,11 +178,12 @@ func (o *Orchestrators) used(id RollupID) knownRollup {
 }
 
 // tables returns the tables that r reads, none unless all that it needs are stored, and whether anything is to be fetched.
-func (r *Rollup) tables(k knownRollup, stored map[string]RollupTable, now time.Time) (needed []RollupTable, due bool) {
+func (r *Rollup) tables(k knownRollup, stored []RollupTable, now time.Time) (needed []RollupTable, due bool) {
 	due = r.asks(k, now)
 	spans, err := r.spans(k)
+	tables := byPartition(stored)
 	for _, s := range spans {
-		t, ok := stored[s.Name]
+		t, ok := tables[s.Name]
 		if !ok {
 			return nil, true
 		}
@@ -194,10 +214,10 @@ func (r *Rollup) spans(k knownRollup) ([]Span, error) {
 	return spans, err
 }
 
-// stored returns the tables of a rollup, by partition.
-func (o *Orchestrators) stored(id RollupID) map[string]RollupTable {
-	all := map[string]RollupTable{}
-	for _, t := range o.cfg.PreAggregations.Tables(id) {
+// byPartition finds tables by the names of their partitions, of which there may be thousands.
+func byPartition(tables []RollupTable) map[string]RollupTable {
+	all := make(map[string]RollupTable, len(tables))
+	for _, t := range tables {
 		all[t.Partition] = t
 	}
 	return all
@@ -293,7 +313,7 @@ func (o *Orchestrators) buildNow(b *building) error {
 
 // Build has everything fetched that is missing or out of date of the rollup of req, for sc and under the credential that a query of
 // sc would use, or the service account where the rollup is shared. It returns at once; Built says how it goes. It fails with the
-// refusals of Choose, and with fault.TooMany (too_many_builds) when too many of that credential wait.
+// refusals of Choose and FellBack, and with fault.TooMany (too_many_builds) when too many of that credential wait.
 func (o *Orchestrators) Build(ctx context.Context, sc driverfactory.SecurityContext, req Request) (RollupID, error) {
 	req, err := req.withDefaults()
 	if err != nil {
@@ -302,15 +322,23 @@ func (o *Orchestrators) Build(ctx context.Context, sc driverfactory.SecurityCont
 	if o.cfg.PreAggregations == nil {
 		return RollupID{}, fault.New(fault.Unavailable, "This server keeps no pre-aggregations.")
 	}
+	if req.Rollup == nil {
+		return RollupID{}, fault.New(fault.Invalid, "There is no rollup to build in the request.")
+	}
 	a, err := o.choose(ctx, sc, req)
 	if err != nil {
 		return RollupID{}, err
+	}
+	if fellBack(a.choice, req) {
+		if err := o.told(ctx, a); err != nil {
+			return RollupID{}, err
+		}
 	}
 	own, err := o.owning(ctx, a)
 	if err != nil {
 		return RollupID{}, err
 	}
-	id := RollupID{own.choice.Key, req.Rollup.from(req.Source)}
+	id := req.Rollup.id(own)
 	b := newBuilding(ctx, own, req.Rollup, id)
 	o.used(id)
 	o.mu.Lock()
@@ -402,7 +430,7 @@ func (o *Orchestrators) fetchRollup(ctx context.Context, a *asked, r *Rollup, id
 	if err != nil {
 		return 0, err
 	}
-	stored := o.stored(id)
+	stored := byPartition(o.cfg.PreAggregations.Tables(id)) // nobody else fetches under this credential
 	for _, s := range slices.Backward(spans) {
 		if t, ok := stored[s.Name]; ok && !r.outdated(s, t, k, o.cfg.Now()) {
 			continue

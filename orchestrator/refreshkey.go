@@ -122,17 +122,20 @@ func (o *Orchestrators) askKey(ctx context.Context, q *asked) (*resultcache.Entr
 	return f.entry, f.err
 }
 
-// still fails with fault.Conflict when the choice of a is older than may be believed, and another comes out now: its
-// credential may have ended, unheard, during a wait.
+// still fails with fault.Conflict when the choice of a was overtaken by news, or is older than may be believed, and another
+// comes out now: its credential may have ended, unheard too, during a wait. Otherwise it is as good as made now.
 func (o *Orchestrators) still(ctx context.Context, a *asked) error {
-	if time.Since(a.chosen) < believed {
+	o.mu.Lock()
+	seq, void := o.news.seq, o.news.voids(a.choice.Key, a.seq)
+	o.mu.Unlock()
+	if !void && time.Since(a.chosen) < believed {
 		return nil
 	}
 	choice, err := o.cfg.Drivers.Choose(ctx, a.sc, a.Source, a.Operation)
 	if err != nil || choice.Key != a.choice.Key {
 		return errSuperseded
 	}
-	a.chosen = time.Now()
+	a.chosen, a.seq = time.Now(), seq
 	return nil
 }
 

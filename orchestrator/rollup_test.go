@@ -12,6 +12,8 @@ import (
 
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/notify"
+	"github.com/behalf-project/behalf/internal/secret"
 	"github.com/behalf-project/behalf/orchestrator"
 )
 
@@ -19,7 +21,8 @@ import (
 type shelf struct {
 	mu     sync.Mutex
 	tables map[orchestrator.RollupID]map[string]shelved
-	broken error // of every Query
+	broken error  // of every Query
+	asked  func() // called by every Query
 }
 
 type shelved struct {
@@ -62,6 +65,9 @@ func (s *shelf) Write(ctx context.Context, id orchestrator.RollupID, t orchestra
 }
 
 func (s *shelf) Query(_ context.Context, id orchestrator.RollupID, _ string, tables []orchestrator.RollupTable, _ driverfactory.Statement) (driverfactory.Rows, error) {
+	if s.asked != nil {
+		s.asked()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broken != nil {
@@ -336,24 +342,43 @@ func TestOnlyWhatIsMissingOfARollupIsFetched(t *testing.T) {
 	})
 }
 
-// Rows outlive the process: another address, database or account of the source, and they are others.
+// Rows outlive the process: another address or database of the source, and they are others. Those that the service account
+// fetched are others with another account, or another token, which may be of one; a person's are not.
 func TestARollupIsOfOneSourceAsItIsConfigured(t *testing.T) {
 	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
-		alice := person("alice")
+		alice, bob := person("alice"), person("bob") // who runs as the service account
 		w.grant(alice.Principal, 1)
-		for range 3 {
-			asksFor(t, o, alice, aggregated())
-		}
-		for _, change := range []func(*driverfactory.Source){
-			func(s *driverfactory.Source) { s.Type = "postgres" },
-			func(s *driverfactory.Source) { s.Options = map[string]string{"host": "elsewhere"} },
-			func(s *driverfactory.Source) { s.ServiceAccount = &driverfactory.ServiceAccount{User: "another"} },
-		} {
+		w.fallback = true
+		with := func(change func(*driverfactory.Source)) orchestrator.Request {
 			req := aggregated()
-			change(&req.Source)
 			req.Cache = orchestrator.NoCache
-			if res := asksFor(t, o, alice, req); res.Rollup != "" {
-				t.Errorf("%+v is answered from what another source gave", req.Source)
+			req.Source.ServiceAccount = &driverfactory.ServiceAccount{Token: secret.New("one")}
+			change(&req.Source)
+			return req
+		}
+		for _, sc := range []driverfactory.SecurityContext{alice, bob} {
+			for range 3 {
+				asksFor(t, o, sc, with(func(*driverfactory.Source) {}))
+			}
+		}
+		for _, tt := range []struct {
+			change     func(*driverfactory.Source)
+			alice, bob string
+		}{
+			{func(*driverfactory.Source) {}, "orders.main", "orders.main"},
+			{func(s *driverfactory.Source) { s.Type = "postgres" }, "", ""},
+			{func(s *driverfactory.Source) { s.Options = map[string]string{"host": "elsewhere"} }, "", ""},
+			{func(s *driverfactory.Source) { s.ServiceAccount.User = "another" }, "orders.main", ""},
+			{func(s *driverfactory.Source) { s.ServiceAccount.Token = secret.New("two") }, "orders.main", ""},
+			{func(s *driverfactory.Source) {
+				s.ServiceAccount.OAuth = &driverfactory.ClientCredentials{ClientID: "another"}
+			}, "orders.main", ""},
+		} {
+			req := with(tt.change)
+			for sc, want := range map[*driverfactory.SecurityContext]string{&alice: tt.alice, &bob: tt.bob} {
+				if res := asksFor(t, o, *sc, req); res.Rollup != want {
+					t.Errorf("%s is answered from %q at %+v, want %q", sc.Username, res.Rollup, req.Source, want)
+				}
 			}
 		}
 	})
@@ -521,6 +546,211 @@ func TestABuildWaitsForThePeople(t *testing.T) {
 		order := w.started()
 		if n := len(order); order[n-1] != rollupBuild || w.ran(rollupBuild) != 1 {
 			t.Errorf("the statements ran in the order %q, want the build last", order)
+		}
+	})
+}
+
+// Old rows are served while new ones come, and not in place of an answer that the source does not give any more: who lost
+// their rights there would read what they may not for as long as they ask.
+func TestWhatTheSourceRefusesIsNotServedFromARollup(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		build := rollupBuild
+		ask := func(source string) (*orchestrator.Result, error) {
+			req := aggregated()
+			req.Statement.SQL = source
+			req.Rollup.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+				return driverfactory.Statement{SQL: build}, nil
+			}
+			res, err := o.Load(t.Context(), alice, req)
+			synctest.Wait()
+			return res, err
+		}
+		for range 3 {
+			if _, err := ask(rollupSource); err != nil {
+				t.Fatal(err)
+			}
+		}
+		build = "refuse -- build"
+		time.Sleep(time.Hour)
+		if res, err := ask("refuse"); err != nil || res.Rollup == "" {
+			t.Fatalf("what is old is not served while new rows are fetched: %v", err)
+		}
+		for range 3 {
+			if res, err := ask("refuse"); err == nil {
+				t.Errorf("the source refuses her, and she is answered from %q", res.Rollup)
+			}
+			time.Sleep(time.Hour)
+		}
+		build = rollupBuild
+		for _, want := range []string{"", "orders.main"} {
+			if res, err := ask(rollupSource); err != nil || res.Rollup != want {
+				t.Errorf("once it gives them again she is answered %v, %v, want from %q", res, err, want)
+			}
+		}
+	})
+}
+
+// A build that runs on a credential that was replaced ends with it, and is not drained as an answer is: what it brought would
+// come after what is dropped.
+func TestABuildDoesNotOutliveItsCredential(t *testing.T) {
+	for name, hear := range map[string]func(*orchestrator.Orchestrators, string){
+		"another consent":         func(o *orchestrator.Orchestrators, alice string) { o.Forget(alice, "app", 2, false) },
+		"news that may be missed": func(o *orchestrator.Orchestrators, _ string) { o.Hear(notify.News{Topic: notify.Everything}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+				alice := person("alice")
+				w.grant(alice.Principal, 1)
+				req := aggregated()
+				req.Rollup.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+					return driverfactory.Statement{SQL: "sleep 5s -- build"}, nil
+				}
+				asksFor(t, o, alice, req)
+				asksFor(t, o, alice, req)
+				w.grant(alice.Principal, 2)
+				hear(o, alice.Principal.Key())
+				time.Sleep(time.Minute)
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if len(s.tables) != 0 {
+					t.Errorf("%d rollups are left of a credential that was replaced", len(s.tables))
+				}
+			})
+		})
+	}
+}
+
+// Everybody's grants are revoked at once, and so are all rows.
+func TestWhatIsRevokedForEverybodyLeavesNoRollup(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+		for _, sc := range []driverfactory.SecurityContext{person("alice"), person("bob")} {
+			w.grant(sc.Principal, 1)
+			for range 3 {
+				asksFor(t, o, sc, aggregated())
+			}
+		}
+		o.Forget("", "", 0, true)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.tables) != 0 {
+			t.Errorf("%d rollups are left", len(s.tables))
+		}
+	})
+}
+
+// Who may not use the source any more is not answered from what everybody shares, though nothing ended for the account that
+// reads it.
+func TestARevocationReachesWhoReadsASharedRollup(t *testing.T) {
+	for name, revoke := range map[string]func(*warehouse, *orchestrator.Orchestrators, driverfactory.Principal){
+		"heard": func(w *warehouse, o *orchestrator.Orchestrators, p driverfactory.Principal) {
+			w.revoke(p)
+			o.Forget(p.Key(), "app", 0, true)
+		},
+		"unheard": func(w *warehouse, _ *orchestrator.Orchestrators, p driverfactory.Principal) {
+			w.revoke(p)
+			time.Sleep(time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+				alice := person("alice")
+				w.grant(alice.Principal, 1)
+				req := aggregated()
+				req.Rollup.Shared = true
+				for range 2 {
+					asksFor(t, o, alice, req)
+				}
+				s.asked = func() { revoke(w, o, alice.Principal) }
+				if res, err := o.Load(t.Context(), alice, req); !errors.Is(err, fault.ReauthorizationRequired) {
+					t.Errorf("she is answered %v, %v", res, err)
+				}
+			})
+		})
+	}
+}
+
+// Whoever is answered by the service account is recorded, by a rollup too: where nothing can be recorded, the source answers under
+// their own credential, and what would fall back is not built.
+func TestARollupOfTheServiceAccountIsTold(t *testing.T) {
+	var (
+		told []string
+		fail error
+	)
+	s := &shelf{tables: map[orchestrator.RollupID]map[string]shelved{}}
+	cfg := orchestrator.Config{PreAggregations: s, FellBack: func(_ context.Context, sc driverfactory.SecurityContext, req orchestrator.Request, as driverfactory.RunAs) error {
+		told = append(told, sc.Username+" "+req.Source.Name+" "+as.Account+" "+as.Reason)
+		return fail
+	}}
+	inBubble(t, cfg, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice, bob := person("alice"), person("bob") // who has no grant
+		w.grant(alice.Principal, 1)
+		w.fallback = true
+		shared := aggregated()
+		shared.Rollup.Shared = true
+		want := func(all ...string) {
+			t.Helper()
+			if !slices.Equal(told, all) {
+				t.Errorf("told %q, want %q", told, all)
+			}
+			told = nil
+		}
+		if _, err := o.Build(t.Context(), alice, shared); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		want()
+		for range 2 {
+			if res := asksFor(t, o, alice, shared); res.Rollup == "" {
+				t.Error("alice is not answered from the rollup")
+			}
+		}
+		want("alice db svc shared_rollup", "alice db svc shared_rollup")
+		if _, err := o.Build(t.Context(), bob, aggregated()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		want("bob db svc not_connected")
+
+		fail = &fault.Error{Kind: fault.Unavailable, Code: "audit_unavailable"}
+		if res := asksFor(t, o, alice, shared); res.Rollup != "" || res.RunAs.Identity != driverfactory.IdentityUser {
+			t.Errorf("while nothing can be recorded she is answered from %q as %s", res.Rollup, res.RunAs.Identity)
+		}
+		other := aggregated()
+		other.Rollup.Structure[0]++
+		if _, err := o.Build(t.Context(), bob, other); codeOf(err) != "audit_unavailable" {
+			t.Errorf("while nothing can be recorded Build = %v", err)
+		}
+	})
+}
+
+// A long build is not lost because there was much news of others meanwhile.
+func TestNewsOfOthersEndsNoBuild(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, _ *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		req := partitioned(3)
+		req.Rollup.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+			return driverfactory.Statement{SQL: "sleep 2s"}, nil
+		}
+		id, err := o.Build(t.Context(), alice, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			synctest.Wait()
+			for n := range 1100 {
+				o.Forget(person(fmt.Sprint("p", n)).Principal.Key(), "app", 2, false)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		synctest.Wait()
+		if state, err := o.Built(id); state != orchestrator.BuildDone {
+			t.Errorf("the build is %s: %v", state, err)
+		}
+		if _, err := o.Build(t.Context(), alice, query(source("db", driverfactory.Limits{}), "x")); !errors.Is(err, fault.Invalid) {
+			t.Errorf("a build of no rollup = %v", err)
 		}
 	})
 }

@@ -28,7 +28,7 @@ type PreAggregation struct {
 	External       bool       // kept outside of the source
 	Scheduled      bool       // built before anybody asks
 	AllowNonStrict bool       // it answers for ranges that begin or end within its buckets
-	Shared         bool       // meta.shared_rollup of its cube: the service account builds it, for everybody
+	Shared         bool       // its cube shares its rows, and so do those of its members: the service account builds it, for everybody
 }
 
 // Index is an index of a pre-aggregation.
@@ -191,13 +191,19 @@ func (l *loader) index(p *rollup, n *node) {
 	p.indexes = append(p.indexes, i)
 }
 
+// SharesRollups reports meta.shared_rollup: whether everybody who may use the source is answered from rows of c that the service
+// account fetched.
+func (c *Cube) SharesRollups() bool {
+	meta, _ := c.Meta.(map[string]any)
+	shares, _ := meta["shared_rollup"].(bool)
+	return shares
+}
+
 // preAggregations completes those of c: it finds the members that they name, and fills in defaults.
 func (l *loader) preAggregations(m *Model, c *Cube, d *definition) {
-	meta, _ := c.Meta.(map[string]any)
-	shared, _ := meta["shared_rollup"].(bool)
 	for _, raw := range d.rollups {
 		p := raw.PreAggregation
-		p.Shared = shared
+		p.Shared = c.SharesRollups()
 		p.RefreshKey = p.RefreshKey.orOf(c)
 		for kind, to := range map[Kind]*[]Reference{Measure: &p.Measures, Dimension: &p.Dimensions, Segment: &p.Segments} {
 			for _, w := range raw.members[kind] {
@@ -223,6 +229,12 @@ func (l *loader) preAggregations(m *Model, c *Cube, d *definition) {
 		}
 		for _, i := range raw.indexes {
 			p.Indexes = append(p.Indexes, l.rollupIndex(m, c, &p, i))
+		}
+		for _, ref := range slices.Concat(p.Dimensions, p.Times, p.Segments, p.Measures) {
+			if of := m.Cube(ref.Member.Cube); p.Shared && !of.SharesRollups() {
+				p.Shared = false
+				l.notice(p.Position, "pre-aggregation %s is not shared: it has members of %s, which does not say meta.shared_rollup", p.FullName(), of.Name)
+			}
 		}
 		c.PreAggregations = append(c.PreAggregations, &p)
 	}

@@ -83,7 +83,7 @@ func TestPreAggregationsAreResolved(t *testing.T) {
 	main := "%s.main rollup [%[1]s/%[1]s.count,%[1]s/%[1]s.total] [%[1]s/%[1]s.status,users/users.country,%s/users.id] [%[1]s/%[1]s.done] [%[1]s/%[1]s.at.day] month|SELECT DATE '2023-01-01'|" +
 		"SELECT MAX(at) FROM {CUBE.sql()} 24h0m0s - true {0 604800} [{by_status [%[1]s.status users.country]}] ext=true sched=true loose=true shared=%[3]t"
 	want := []string{
-		fmt.Sprintf(main, "orders", "orders.users", true),
+		fmt.Sprintf(main, "orders", "orders.users", false),
 		"orders.plain rollup [] [] [] [orders/orders.at.fiscal,orders/orders.at.hour] |-|- 10m0s - true {0 0} [] ext=false sched=false loose=false shared=true",
 		"orders.raw original_sql [] [] [] [] |-|- 10m0s - false {0 0} [{i []}] ext=true sched=true loose=true shared=true",
 		fmt.Sprintf(main, "returns", "orders.users", false),
@@ -96,7 +96,8 @@ func TestPreAggregationsAreResolved(t *testing.T) {
 			t.Errorf("pre-aggregation %d\n got %q\nwant %q", i, got[min(i, len(got)-1)], want[min(i, len(want)-1)])
 		}
 	}
-	if n := m.Notices(); len(n) != 1 || !strings.Contains(n[0].String(), "pre-aggregation orders.raw is not built; its queries go to the data source") {
+	if n := m.Notices(); len(n) != 2 || !strings.Contains(n[0].String(), "pre-aggregation orders.raw is not built; its queries go to the data source") ||
+		!strings.Contains(n[1].String(), "pre-aggregation orders.main is not shared: it has members of users, which does not say meta.shared_rollup") {
 		t.Errorf("notices = %q", n)
 	}
 	if got := load(t, cube("measures: [{name: n, type: count}]\n    pre_aggregations: [{name: p, measures: [n]}]")).Cube("a").PreAggregations[0].RefreshKey.Every; got != time.Hour {

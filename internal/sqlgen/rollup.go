@@ -226,11 +226,12 @@ func partitionOf(t time.Time, granularity string) Span {
 	return s
 }
 
-// structure returns the hash of what the rows of r depend on.
+// structure returns the hash of what the rows of r depend on, and whether the model bounds them: how far those reach that were
+// built between bounds is no answer for a model that has none any more.
 func (r *Rollup) structure() (sum [32]byte) {
 	h := sha256.New()
 	whole := Format("{}"+r.groups, r.table).statement(r.d)
-	fmt.Fprintf(h, "%q %q %q %v", r.d.Name(), r.Partition, whole.SQL, r.Columns) // a zone that counts is in the SQL
+	fmt.Fprintf(h, "%q %q %v %q %v", r.d.Name(), r.Partition, r.bounded, whole.SQL, r.Columns) // a zone that counts is in the SQL
 	for _, arg := range whole.Args {
 		fmt.Fprintf(h, " %T %q", arg, fmt.Sprint(arg))
 	}

@@ -1327,6 +1327,66 @@ func TestRollupsOfAModel(t *testing.T) {
 	}
 }
 
+// A cube shares its own rows: those of a cube that is joined, or read in its SQL, are shared where that says so, too.
+func TestACubeSharesItsOwnRows(t *testing.T) {
+	const model = `cubes:
+  - name: orders
+    sql: %s
+    meta: {shared_rollup: true}
+    joins: [{name: users, relationship: many_to_one, sql: "{CUBE}.user_id = {users.id}"}]
+    measures: [{name: count, type: count}]
+    dimensions: [{name: id, sql: id, type: number, primary_key: true}]
+    pre_aggregations: [{name: main, measures: [count]%s}]
+  - name: users
+    sql_table: users
+    meta: {shared_rollup: %t}
+    joins: [{name: companies, relationship: many_to_one, sql: "{CUBE}.company_id = {companies.id}"}]
+    dimensions: [{name: id, sql: id, type: number, primary_key: true}, {name: country, sql: country, type: string}]
+  - name: companies
+    sql_table: companies
+    meta: {shared_rollup: true}
+    dimensions: [{name: id, sql: id, type: number, primary_key: true}, {name: name, sql: name, type: string}]
+`
+	const own, joined, through, inside = "", ", dimensions: [users.country]", ", dimensions: [companies.name]", "SELECT * FROM {users.sql()}"
+	for _, tt := range []struct {
+		sql, more    string
+		users, share bool
+	}{
+		{"SELECT * FROM orders", own, false, true},
+		{"SELECT * FROM orders", joined, true, true},
+		{"SELECT * FROM orders", joined, false, false},
+		{"SELECT * FROM orders", through, true, true},
+		{"SELECT * FROM orders", through, false, false},
+		{inside, own, true, true},
+		{inside, own, false, false},
+	} {
+		m, err := datamodel.Load(fstest.MapFS{"shop.yml": {Data: fmt.Appendf(nil, model, tt.sql, tt.more, tt.users)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, misses, err := sqlgen.Rollups(m, context(t, tenant7), "UTC", options(sqlgen.Postgres{}))
+		if err != nil || len(all) != 1 {
+			t.Fatalf("rollups %v, %v, %v", all, misses, err)
+		}
+		if all[0].Shared != tt.share {
+			t.Errorf("%s with %q is shared: %t, want %t", tt.sql, tt.more, all[0].Shared, tt.share)
+		}
+	}
+}
+
+// Where a rollup reached when its model bounded it says nothing of where it reaches without a bound.
+func TestARollupWithoutABoundIsAnotherThanWithOne(t *testing.T) {
+	structures := map[[32]byte]string{}
+	for _, bound := range []string{"", ", build_range_start: {sql: SELECT DATE '2024-01-01'}", ", build_range_end: {sql: SELECT DATE '2024-01-01'}"} {
+		m := rolledModel(t, strings.TrimSuffix(monthly, "}")+bound+"}", "", "")
+		r := generate(t, m, context(t, tenant7), `{"measures":["orders.count"]}`, sqlgen.Postgres{}).Rollup
+		if was, ok := structures[r.Structure]; ok {
+			t.Errorf("with %q it is the same as with %q", bound, was)
+		}
+		structures[r.Structure] = bound
+	}
+}
+
 // Whatever holds a query answers as its source does: random queries over random rollups.
 func TestWhateverHoldsAQueryAnswersAsItsSource(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))

@@ -124,7 +124,7 @@ func (p *planner) repeats(m *datamodel.Member) bool {
 func (b *built) rollup() (*Rollup, error) {
 	cube := b.model.Cube(b.pre.Cube)
 	r := &Rollup{
-		Name: b.pre.FullName(), Shared: b.pre.Shared, Scheduled: b.pre.Scheduled, External: b.pre.External,
+		Name: b.pre.FullName(), Scheduled: b.pre.Scheduled, External: b.pre.External,
 		Table:     datamodel.Underscore(cube.Alias) + "__" + datamodel.Underscore(b.pre.Name),
 		Partition: b.pre.Partition, groups: groupBy(len(b.grouping())), d: b.d, loc: b.loc, key: b.pre.RefreshKey,
 		bounded: [2]bool{b.pre.BuildStart != nil, b.pre.BuildEnd != nil},
@@ -147,6 +147,8 @@ func (b *built) rollup() (*Rollup, error) {
 		return nil, err
 	}
 	r.table = Format("SELECT {}\nFROM {}", join(list, ", "), from)
+	// One cube shares its own rows, and not those of others that it is joined to.
+	r.Shared = b.pre.Shared && !slices.ContainsFunc(*b.touched, func(c *datamodel.Cube) bool { return !c.SharesRollups() })
 	if r.Partition != "" {
 		if err := b.partition(r, s); err != nil {
 			return nil, err
