@@ -35,7 +35,7 @@ const compatibilityModel = `cubes:
     dimensions:
       - {name: id, sql: id, type: number, primary_key: true, public: true}
       - {name: status, sql: status, type: string}
-      - {name: created_at, sql: created_at, type: time}
+      - {name: created_at, sql: created_at, type: time, granularities: [{name: fiscal_year, interval: 1 year, offset: 3 months}]}
     measures: [{name: count, type: count}]
     segments: [{name: done, sql: "{CUBE}.status = 'done'"}]
   - name: customers
