@@ -35,12 +35,12 @@ const compatibilityModel = `cubes:
     dimensions:
       - {name: id, sql: id, type: number, primary_key: true, public: true}
       - {name: status, sql: status, type: string}
-      - {name: created_at, sql: created_at, type: time}
+      - {name: created_at, sql: created_at, type: time, granularities: [{name: fiscal_year, interval: 1 year, offset: 3 months}]}
     measures: [{name: count, type: count}]
     segments: [{name: done, sql: "{CUBE}.status = 'done'"}]
   - name: customers
     sql: SELECT 1 AS id
-    dimensions: [{name: id, sql: id, type: number, primary_key: true}]
+    dimensions: [{name: id, sql: id, type: number, primary_key: true, public: true}]
 `
 
 // peer is a running server over DuckDB, and who asks it.
@@ -169,6 +169,7 @@ func TestTheCompatibilityTablesAreTrue(t *testing.T) {
 		bodies := map[string]string{
 			"pre-aggregations/jobs":    `{"action":"post","selector":{"contexts":[{"securityContext":{}}],"timezones":["UTC"]}}`,
 			"pre-aggregations/can-use": `{"transformedQuery":{"measures":["orders.count"]},"references":{}}`,
+			"convert-query":            `{"input":"sql","output":"rest","query":"SELECT MEASURE(count) FROM orders"}`,
 			"graphql-to-json":          `{"query":"{ cube { orders { count } } }"}`,
 			"/cubejs-api/graphql":      `{"query":"{ cube { orders { count } } }"}`,
 		}
@@ -241,6 +242,27 @@ func TestTheCompatibilityTablesAreTrue(t *testing.T) {
 			for name := range there {
 				if !slices.ContainsFunc(table, func(row []string) bool { return row[0] == name }) {
 					t.Errorf("%s %s is not on the page", column, name)
+				}
+			}
+		}
+	})
+	t.Run("SELECTs", func(t *testing.T) {
+		for _, row := range rows(t, page, "part of a SELECT") {
+			body, err := json.Marshal(map[string]string{"input": "sql", "output": "rest", "query": row[1]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			status, answer := p.ask(http.MethodPost, "/cubejs-api/v1/convert-query", string(body))
+			var got struct {
+				Status string
+				Query  json.RawMessage
+			}
+			if err := json.Unmarshal([]byte(answer), &got); err != nil || status != http.StatusOK || got.Status != row[2] {
+				t.Errorf("%v: answered %d %s", row, status, answer)
+			}
+			if got.Query != nil {
+				if status, answer := p.load(map[string]any{"query": got.Query}); status != http.StatusOK {
+					t.Errorf("%v: the query is answered %d %s", row, status, answer)
 				}
 			}
 		}

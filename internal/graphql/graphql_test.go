@@ -25,7 +25,7 @@ cubes:
       - {name: paid, sql: paid, type: boolean}
       - {name: price, sql: price, type: number}
       - {name: created_at, sql: created_at, type: time}
-      - {name: sent_at, sql: sent_at, type: time}
+      - {name: sent_at, sql: sent_at, type: time, granularities: [{name: fiscal_year, interval: 1 year, offset: 3 months}, {name: value, interval: 1 hour}]}
     measures:
       - {name: count, type: count}
       - {name: last, sql: created_at, type: time}
@@ -34,6 +34,7 @@ cubes:
     dimensions:
       - {name: id, sql: id, type: number, primary_key: true, public: true}
       - {name: secret_name, sql: name, type: string, public: false}
+      - {name: secret_at, sql: at, type: time, public: false, granularities: [{name: secret_year, interval: 1 year, offset: 1 month}]}
 `
 
 // newSchema makes the schema of a model for somebody of these groups.
@@ -61,6 +62,8 @@ func TestARequestIsAQueryInJSON(t *testing.T) {
 		{"a cube that begins large", `{ cube { users { id } } }`, ``, `{"dimensions":["Users.id"]}`},
 		{"granularities", `{ cube { line_items { created_at { value day week } last } } }`, ``,
 			`{"measures":["line_items.last"],"dimensions":["line_items.created_at"],"timeDimensions":[{"dimension":"line_items.created_at","granularity":"day"},{"dimension":"line_items.created_at","granularity":"week"}]}`},
+		{"a granularity of the model", `{ cube { line_items { sent_at { day fiscal_year } } } }`, ``,
+			`{"timeDimensions":[{"dimension":"line_items.sent_at","granularity":"day"},{"dimension":"line_items.sent_at","granularity":"fiscal_year"}]}`},
 		{"arguments", `{ cube(limit: 0, offset: 5, timezone: "Europe/Berlin", renewQuery: true, ungrouped: true, cache: "no-cache") { users { id } } }`, ``,
 			`{"dimensions":["Users.id"],"limit":0,"offset":5,"timezone":"Europe/Berlin","cache":"no-cache","renewQuery":true,"ungrouped":true}`},
 		{"orders, in order", `{ cube(orderBy: {users: {id: desc}, line_items: {status: asc}}) { line_items(orderBy: {count: desc}) { count } } }`, ``,
@@ -123,6 +126,9 @@ func TestWhatIsRefused(t *testing.T) {
 		{"nothing", ``, ``, "Must provide query string."},
 		{"no GraphQL", `{ cube`, ``, "Expected Name"},
 		{"an unknown member", `{ cube { line_items { nope } } }`, ``, `Cannot query field "nope" on type "LineItemsMembers".`},
+		{"a granularity of another time", `{ cube { line_items { created_at { fiscal_year } } } }`, ``, `line_items.created_at has no granularity "fiscal_year"; it has second, minute, hour, day, week, month, quarter, year.`},
+		{"a granularity that is none", `{ cube { line_items { sent_at { decade } } } }`, ``, `Cannot query field "decade" on type "TimeDimension".`},
+		{"a granularity of a hidden time", `{ cube { line_items { sent_at { secret_year } } } }`, ``, `Cannot query field "secret_year" on type "TimeDimension".`},
 		{"a hidden member", `{ cube { users { secret_name } } }`, ``, `Cannot query field "secret_name" on type "UsersMembers".`},
 		{"a condition on a hidden member", `{ cube(where: {users: {secret_name: {set: true}}}) { users { id } } }`, ``, `Field "secret_name" is not defined by type "UsersWhereInput".`},
 		{"a condition on one in a variable", `query($w: RootWhereInput) { cube(where: $w) { users { id } } }`, `{"w":{"users":{"secret_name":{"set":true}}}}`, "unknown field"},

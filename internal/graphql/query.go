@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
 )
@@ -65,7 +66,11 @@ func (r *reader) cube(f field) (json.RawMessage, []Selection, error) {
 		}
 		q.order(c, r.argument(cf.Field, "orderBy"))
 		filters = append(c.filters(r.argument(cf.Field, "where")), filters...)
-		row = append(row, Selection{Key: cf.key, Type: c.types + "Members", Fields: r.members(q, c, cf)})
+		members, err := r.members(q, c, cf)
+		if err != nil {
+			return nil, nil, err
+		}
+		row = append(row, Selection{Key: cf.key, Type: c.types + "Members", Fields: members})
 	}
 	q.filter(filters)
 	out, err := json.Marshal(q)
@@ -94,7 +99,7 @@ func (q *apiQuery) order(c *cube, by value) {
 }
 
 // members adds what is selected of a cube to the query.
-func (r *reader) members(q *apiQuery, c *cube, f field) []Selection {
+func (r *reader) members(q *apiQuery, c *cube, f field) ([]Selection, error) {
 	out := []Selection{}
 	for _, mf := range r.fields(f.set) {
 		m := c.by[mf.Name]
@@ -105,17 +110,21 @@ func (r *reader) members(q *apiQuery, c *cube, f field) []Selection {
 			q.Measures = add(q.Measures, m.path)
 			out = append(out, Selection{Key: mf.key, Type: m.output(), Column: m.path})
 		case m.kind == datamodel.Time:
-			out = append(out, Selection{Key: mf.key, Type: "TimeDimension", Fields: r.times(q, m, mf)})
+			times, err := r.times(q, m, mf)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, Selection{Key: mf.key, Type: "TimeDimension", Fields: times})
 		default:
 			q.Dimensions = add(q.Dimensions, m.path)
 			out = append(out, Selection{Key: mf.key, Type: m.output(), Column: m.path})
 		}
 	}
-	return out
+	return out, nil
 }
 
 // times adds what is selected of a time dimension: itself, and its granularities.
-func (r *reader) times(q *apiQuery, m *member, f field) []Selection {
+func (r *reader) times(q *apiQuery, m *member, f field) ([]Selection, error) {
 	out := []Selection{}
 	for _, g := range r.fields(f.set) {
 		switch g.Name {
@@ -125,6 +134,9 @@ func (r *reader) times(q *apiQuery, m *member, f field) []Selection {
 			q.Dimensions = add(q.Dimensions, m.path)
 			out = append(out, Selection{Key: g.key, Type: "DateTime", Column: m.path})
 		default:
+			if !slices.Contains(datamodel.Granularities, g.Name) && !slices.Contains(m.own, g.Name) {
+				return nil, fail("%s has no granularity %q; it has %s.", m.path, g.Name, strings.Join(slices.Concat(datamodel.Granularities, m.own), ", "))
+			}
 			td := timeDimension{Dimension: m.path, Granularity: g.Name}
 			if !slices.Contains(q.TimeDimensions, td) {
 				q.TimeDimensions = append(q.TimeDimensions, td)
@@ -132,7 +144,7 @@ func (r *reader) times(q *apiQuery, m *member, f field) []Selection {
 			out = append(out, Selection{Key: g.key, Type: "DateTime", Column: m.path + "." + g.Name})
 		}
 	}
-	return out
+	return out, nil
 }
 
 func add(to []string, path string) []string {

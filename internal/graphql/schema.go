@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
@@ -29,6 +30,7 @@ import (
 type Schema struct {
 	schema *ast.Schema
 	cubes  map[string]*cube // by the field of Result
+	own    []string         // granularities that some times have
 }
 
 // cube is a cube or view of the model that has something to show.
@@ -47,6 +49,7 @@ type member struct {
 	kind        string // datamodel's, of its values
 	measure     bool
 	description string
+	own         []string // granularities, beside those that every time has
 }
 
 // nameable reports whether name may be a field (GraphQL §2.1.9): two underscores begin GraphQL's own, and AND and OR are
@@ -62,7 +65,7 @@ func NewSchema(meta datamodel.Meta) (*Schema, error) {
 	if len(cubes) == 0 {
 		return nil, &fault.Error{Kind: fault.Denied, Code: "nothing_to_ask", Owner: fault.Admin, Detail: "The data model shows you nothing that could be asked for."}
 	}
-	schema, err := validator.LoadSchema(validator.Prelude, &ast.Source{Name: "schema", Input: sdl(cubes)})
+	schema, err := validator.LoadSchema(validator.Prelude, &ast.Source{Name: "schema", Input: s.sdl(cubes)})
 	if err != nil {
 		return nil, fmt.Errorf("schema of the data model: %w", err)
 	}
@@ -86,7 +89,7 @@ func (s *Schema) read(meta datamodel.Meta) (cubes []*cube) {
 			c.add(&member{path: m.Name, kind: m.Type, measure: true, description: m.Description})
 		}
 		for _, d := range mc.Dimensions {
-			c.add(&member{path: d.Name, kind: d.Type, description: d.Description})
+			c.add(&member{path: d.Name, kind: d.Type, description: d.Description, own: s.granularities(d.Granularities)})
 		}
 		if len(c.members) == 0 || !nameable(c.field) || s.cubes[c.field] != nil {
 			continue
@@ -99,6 +102,20 @@ func (s *Schema) read(meta datamodel.Meta) (cubes []*cube) {
 		cubes = append(cubes, c)
 	}
 	return cubes
+}
+
+// granularities returns those that a time has of its own. All times are of one type, so that requests that ran before a
+// model had them run on: it has a field for each, and whether a time has it is asked when a request is read.
+func (s *Schema) granularities(of []datamodel.Granularity) (own []string) {
+	for _, g := range of {
+		if !nameable(g.Name) || g.Name == "value" || slices.Contains(datamodel.Granularities, g.Name) {
+			continue
+		}
+		if own = append(own, g.Name); !slices.Contains(s.own, g.Name) {
+			s.own = append(s.own, g.Name)
+		}
+	}
+	return own
 }
 
 func (c *cube) add(m *member) {
@@ -138,9 +155,6 @@ input DateTimeFilter {
   equals: [String] notEquals: [String] in: [String] notIn: [String] inDateRange: [String] notInDateRange: [String]
   beforeDate: String beforeOrOnDate: String afterDate: String afterOrOnDate: String set: Boolean
 }
-type TimeDimension {
-  value: DateTime second: DateTime minute: DateTime hour: DateTime day: DateTime week: DateTime month: DateTime quarter: DateTime year: DateTime
-}
 type Query {
   cube(where: RootWhereInput limit: Int offset: Int timezone: String renewQuery: Boolean cache: String ungrouped: Boolean orderBy: RootOrderByInput): [Result!]!
 }
@@ -148,8 +162,9 @@ type Query {
 
 // sdl writes the schema in GraphQL's own language. Names of the model are of letters, digits and underscores, and
 // descriptions are quoted.
-func sdl(cubes []*cube) string {
+func (s *Schema) sdl(cubes []*cube) string {
 	var types, where, order, result strings.Builder
+	times := "type TimeDimension {\nvalue: DateTime\n" + strings.Join(slices.Concat(datamodel.Granularities, s.own), ": DateTime\n") + ": DateTime\n}\n"
 	for _, c := range cubes {
 		var members, wheres, orders strings.Builder
 		for _, m := range c.members {
@@ -163,7 +178,7 @@ func sdl(cubes []*cube) string {
 		fmt.Fprintf(&order, "%s: %sOrderByInput\n", c.field, c.types)
 		fmt.Fprintf(&result, "%[1]s(where: %[2]sWhereInput orderBy: %[2]sOrderByInput): %[2]sMembers!\n", c.field, c.types)
 	}
-	return common + "input RootWhereInput {\nAND: [RootWhereInput!]\nOR: [RootWhereInput!]\n" + where.String() + "}\ninput RootOrderByInput {\n" +
+	return common + times + "input RootWhereInput {\nAND: [RootWhereInput!]\nOR: [RootWhereInput!]\n" + where.String() + "}\ninput RootOrderByInput {\n" +
 		order.String() + "}\ntype Result {\n" + result.String() + "}\n" + types.String()
 }
 

@@ -64,6 +64,16 @@ func TestGraphQLAnswersWhatLoadDoes(t *testing.T) {
 	}
 }
 
+func TestGraphQLAnswersAGranularityOfTheModel(t *testing.T) {
+	year := time.Date(2025, 4, 1, 0, 0, 0, 0, time.UTC)
+	f := newFrontOf(t, strings.Replace(model, "type: time}", "type: time, granularities: [{name: fiscal_year, interval: 1 year, offset: 3 months}]}", 1),
+		func(orchestrator.Request) (*orchestrator.Result, error) { return resultOf([]any{year, int64(7)}) })
+	w := f.graphql(`{ cube { orders { created_at { fiscal_year } count } } }`)
+	if want := `{"data":{"cube":[{"orders":{"created_at":{"fiscal_year":"2025-04-01T00:00:00.000Z"},"count":7}}]}`; w.Code != http.StatusOK || !strings.HasPrefix(w.Body.String(), want) {
+		t.Errorf("%d %s\nwant %s", w.Code, w.Body, want)
+	}
+}
+
 func TestGraphQLRefuses(t *testing.T) {
 	f := newFront(t, shipped)
 	for _, tt := range []struct {

@@ -153,7 +153,7 @@ func (h *Handler) routes() []route {
 		{"GET POST", "sql", ScopeSQL, h.sql},
 		{"GET", "meta", ScopeMeta, h.meta},
 		{"DELETE", "running-query/{requestID}", "", h.cancel},
-		{"POST", "convert-query", ScopeSQL, notImplemented("convert-query needs the SQL API")},
+		{"POST", "convert-query", ScopeSQL, h.convert},
 		{"POST", "cubesql", ScopeData, notImplemented("cubesql needs the SQL API")},
 		{"POST", "graphql-to-json", "", h.graphqlToJSON},
 		{"POST", "pre-aggregations/jobs", ScopeJobs, h.jobs},

@@ -122,6 +122,43 @@ func TestStrangersAreFew(t *testing.T) {
 	})
 }
 
+// Everybody has a whole /64 of IPv6, and somebody who has no name is known by nothing but the address.
+func TestCallersWithoutANameAreCountedByAddress(t *testing.T) {
+	from := func(r *http.Request) string { return r.Header.Get("X-Test-Address") }
+	serve(t, &theAPI{}, Config{Strangers: 3, PerAddress: 2, PerPrincipal: 1, ClientIP: from}, func(b *bench) {
+		enter := func(address, name string) *peer {
+			t.Helper()
+			p := b.dial("X-Test-Address", address)
+			p.send(`{"authorization":"` + name + `"}`)
+			p.wants(`{"handshake":true}`)
+			return p
+		}
+		refused := func(address string) {
+			t.Helper()
+			if _, err := b.try("X-Test-Address", address); err == nil || !strings.Contains(err.Error(), "429") {
+				t.Errorf("one more of %s: %v, want 429", address, err)
+			}
+		}
+		first := enter("2001:db8:1:2::1", "nobody")
+		enter("2001:db8:1:2:ffff:ffff:ffff:ffff", "nobody")
+		refused("2001:db8:1:2:aaaa::7")
+		enter("2001:db8:1:3::1", "nobody") // a neighbour
+		enter("192.0.2.1", "nobody")
+		enter("::ffff:192.0.2.1", "nobody")
+		refused("192.0.2.1")
+		_ = first.ws.Close(websocket.StatusNormalClosure, "")
+		synctest.Wait()
+		enter("2001:db8:1:2::9", "alice") // whose place is free, and stays free
+		enter("2001:db8:1:2::9", "bob")
+		enter("2001:db8:1:2::9", "nobody")
+		refused("2001:db8:1:2::9")
+		enter("", "nobody")
+		p := b.dial("X-Test-Address", "") // where no address is known, they are one caller
+		p.send(`{"authorization":"nobody"}`)
+		p.wants(`{"status":429,"message":{"error":"You have as many WebSockets as one caller may have. Close one, or send the query over HTTP."}}`)
+	})
+}
+
 // What changes with every answer does not count, wherever the answer is cut into pieces, and all else does.
 func TestTheEssenceOfAnAnswer(t *testing.T) {
 	of := func(text string, piece int) any {

@@ -28,13 +28,16 @@ type conn struct {
 	handshake *http.Request // what rules and hooks see of every request
 	id        string        // of the handshake's request
 	renewed   chan struct{} // the end of the token changed
+	address   string        // "" where it is not known
 	known     func()        // says that this is no stranger's
+	named     func()        // and that its caller has a name
 
 	writing chan struct{} // the turn to write, which is in it while it is taken
 
 	mu            sync.Mutex
 	token         *secret.Text // nil until authorised
 	caller        securitycontext.Principal
+	release       func()           // its place among the caller's connections
 	ends          time.Time        // the token's end; zero: it has none
 	underWay      map[string]*call // messages that have no answer yet, by id
 	begun         int              // messages whose goroutine runs
@@ -59,7 +62,7 @@ func (c *conn) serve(ctx context.Context) {
 	c.tasks.Wait()
 	keeper.Wait()
 	if c.token != nil {
-		c.h.release(c.caller)
+		c.release()
 	}
 }
 
@@ -106,13 +109,16 @@ func (c *conn) authorize(ctx context.Context, token secret.Text) {
 		err = fault.New(fault.Denied, "This connection is somebody else's. Open another one.")
 	}
 	if err == nil && c.token == nil {
-		err = c.h.claim(sc.Principal)
+		c.release, err = c.h.claim(sc.Principal, c.address)
 	}
 	if err != nil {
 		c.refuse(ctx, messageID{}, err) // and the client may try another token, until the time for that is over
 		return
 	}
 	c.known()
+	if !sc.Principal.Anonymous() {
+		c.named()
+	}
 	c.mu.Lock()
 	if c.token == nil {
 		c.caller = sc.Principal // which never changes

@@ -25,6 +25,7 @@ import (
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/httpserver"
 	"github.com/behalf-project/behalf/internal/securitycontext"
+	"github.com/behalf-project/behalf/internal/users"
 	"github.com/coder/websocket"
 	"go.uber.org/zap"
 )
@@ -55,8 +56,8 @@ type Config struct {
 	Off          bool                       // every handshake is refused
 	Connections  int                        // at once; default 2,000
 	Strangers    int                        // of them that nobody has authorised yet; default 500
-	PerAddress   int                        // of these, from one address; default 50
-	PerPrincipal int                        // of them; default 100. Callers without a name are one principal
+	PerAddress   int                        // from one address, of these and of callers without a name; default 50
+	PerPrincipal int                        // of a caller with a name; default 100
 	Grace        time.Duration              // how long messages under way may take after the end was asked for; default 30 s
 	Log          *zap.Logger                // default: no logging
 	Now          func() time.Time
@@ -88,7 +89,7 @@ type Handler struct {
 	count   int            // of them
 	of      map[string]int // and of them, by the key of the principal
 	unknown int            // of them that are not authorised
-	from    map[string]int // and of these, by address
+	from    map[string]int // and of these and of callers without a name, by address: see users.AddressKey
 }
 
 // New returns a Handler over cfg. It starts nothing; see Run.
@@ -155,14 +156,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.cfg.API.Refuse(w, r, fault.New(fault.Invalid, "A WebSocket is opened here: GET with Upgrade: websocket."))
 		return
 	}
-	address := h.cfg.ClientIP(r)
+	address := users.AddressKey(h.cfg.ClientIP(r))
 	if err := h.admit(address); err != nil {
 		h.cfg.API.Refuse(w, r, err)
 		return
 	}
 	defer h.leave()
-	known := sync.OnceFunc(func() { h.know(address) })
+	known, named := sync.OnceFunc(h.know), sync.OnceFunc(func() { h.name(address) })
 	defer known()
+	defer named()
 	// The library would compare the origin with the host, which protects cookies. A page that has no token gets nothing.
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
@@ -170,7 +172,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ws.SetReadLimit(maxStranger)
 	c := &conn{
-		h: h, ws: ws, handshake: r, id: httpserver.RequestID(r.Context()), renewed: make(chan struct{}, 1), writing: make(chan struct{}, 1), known: known,
+		h: h, ws: ws, handshake: r, id: httpserver.RequestID(r.Context()), renewed: make(chan struct{}, 1), writing: make(chan struct{}, 1),
+		address: address, known: known, named: named,
 		underWay: map[string]*call{}, subscriptions: map[string]*subscription{},
 	}
 	c.serve(r.Context())
@@ -191,7 +194,7 @@ func (h *Handler) admit(address string) error {
 			Detail: "The server has as many WebSockets as it takes. Try again soon, or send the query over HTTP."}
 	case address != "" && h.from[address] >= h.cfg.PerAddress:
 		return &fault.Error{Kind: fault.TooMany, Code: "too_many_connections", Owner: fault.User, RetryAfter: 10 * time.Second,
-			Detail: "Your address has as many WebSockets without an authorization as one may have. Authorize them, and try again soon."}
+			Detail: "Your address has as many WebSockets as one may have of callers who are not signed in. Authorize them, and try again soon."}
 	}
 	h.count++
 	h.unknown++
@@ -200,11 +203,17 @@ func (h *Handler) admit(address string) error {
 	return nil
 }
 
-// know counts a connection from address as that of a stranger no more: it was authorised, or ended.
-func (h *Handler) know(address string) {
+// know counts a connection as that of a stranger no more: it was authorised, or ended.
+func (h *Handler) know() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.unknown--
+}
+
+// name counts a connection as one of an address no more: its caller has a name, or it ended.
+func (h *Handler) name(address string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.from[address]--; h.from[address] == 0 {
 		delete(h.from, address)
 	}
@@ -219,15 +228,19 @@ func (h *Handler) leave() {
 	h.open.Done()
 }
 
-// claim counts a connection as one of p, or says that p has as many as they may have.
-func (h *Handler) claim(p securitycontext.Principal) error {
+// claim counts a connection as one of p, or says that p has as many as they may have. Who has no name is counted by their
+// address, or, where that is not known, as one with all the others.
+func (h *Handler) claim(p securitycontext.Principal, address string) (release func(), err error) {
+	if p.Anonymous() && address != "" {
+		return func() {}, nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.of[p.Key()] >= h.cfg.PerPrincipal {
-		return &fault.Error{Kind: fault.TooMany, Code: "too_many_connections", Owner: fault.User, Detail: "You have as many WebSockets as one caller may have. Close one, or send the query over HTTP."}
+		return nil, &fault.Error{Kind: fault.TooMany, Code: "too_many_connections", Owner: fault.User, Detail: "You have as many WebSockets as one caller may have. Close one, or send the query over HTTP."}
 	}
 	h.of[p.Key()]++
-	return nil
+	return func() { h.release(p) }, nil
 }
 
 func (h *Handler) release(p securitycontext.Principal) {
