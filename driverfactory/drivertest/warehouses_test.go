@@ -247,7 +247,9 @@ func openPostgres(t *testing.T) drivertest.Server {
 				Args: []any{int64(41), "it's", true, "2024-01-01T00:00:00Z", "pg_class"}, Rows: [][]any{{int64(42), "it's!", true, int64(1)}}},
 			{Name: "a number may be compared with a column of text", SQL: "SELECT $1::text = '42' a, 'true' = $2 b, 1.5::numeric = $3 c",
 				Args: []any{int64(42), true, 1.5}, Rows: [][]any{{true, true, true}}},
-			{Name: "runs as alice, in UTC", SQL: "SELECT current_user::text who, current_setting('TimeZone') tz", Rows: [][]any{{"alice", "UTC"}}},
+			{Name: "runs as alice, in UTC, and reads alone",
+				SQL:  "SELECT current_user::text who, current_setting('TimeZone') tz, current_setting('transaction_read_only') alone",
+				Rows: [][]any{{"alice", "UTC", "on"}}},
 		},
 		Many: "SELECT n::int8 FROM generate_series(1, 25000) n ORDER BY 1", Slow: "SELECT pg_sleep(60)", Wrong: "SELEC 1", Denied: "SELECT * FROM secrets",
 	}

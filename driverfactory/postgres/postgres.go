@@ -2,7 +2,7 @@
 //
 // A person's token goes to the server as OAUTHBEARER (PostgreSQL 18, RFC 7628), or as the password where a cloud
 // service takes one in its place. It is read at login and never again, so driverfactory lends no session whose token
-// was replaced.
+// was replaced. Whoever logs in, the session reads alone.
 package postgres
 
 import (
@@ -147,6 +147,11 @@ func (w *Warehouse) Connector(src driverfactory.Source, login driverfactory.Logi
 	// The server tells the types of the parameters, and nothing is kept in the session under a name.
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
 	opts := []stdlib.OptionOpenDB{
+		// Said in the session, not at its start: a pooler in between knows few of the settings that may be given there.
+		stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+			return err
+		}),
 		// A session that was cut while it rested is found before a statement is sent, which could not be sent again.
 		stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return true }),
 	}
