@@ -147,7 +147,8 @@ func answers(t *testing.T, row []string, says string, status int, body string) {
 	t.Helper()
 	want, text, _ := strings.Cut(says, " ")
 	var got struct{ Error string }
-	if err := json.Unmarshal([]byte(body), &got); err != nil && status != http.StatusNotFound {
+	first, _, _ := strings.Cut(body, "\n") // of an answer in lines
+	if err := json.Unmarshal([]byte(first), &got); err != nil && status != http.StatusNotFound {
 		t.Errorf("%v: the answer is no JSON: %s", row, body)
 	}
 	held := strconv.Itoa(status) == want && (status != http.StatusOK || got.Error == "")
@@ -170,6 +171,7 @@ func TestTheCompatibilityTablesAreTrue(t *testing.T) {
 			"pre-aggregations/jobs":    `{"action":"post","selector":{"contexts":[{"securityContext":{}}],"timezones":["UTC"]}}`,
 			"pre-aggregations/can-use": `{"transformedQuery":{"measures":["orders.count"]},"references":{}}`,
 			"convert-query":            `{"input":"sql","output":"rest","query":"SELECT MEASURE(count) FROM orders"}`,
+			"cubesql":                  `{"query":"SELECT MEASURE(count) FROM orders"}`,
 			"graphql-to-json":          `{"query":"{ cube { orders { count } } }"}`,
 			"/cubejs-api/graphql":      `{"query":"{ cube { orders { count } } }"}`,
 		}

@@ -9,17 +9,36 @@ import (
 	"github.com/behalf-project/behalf/internal/query"
 )
 
+// Select is a SELECT as the query that has its rows.
+type Select struct {
+	Query   query.Query
+	Columns []Column // as the SELECT lists them
+}
+
+// Column is a column of a SELECT. Several may be the same one of the query.
+type Column struct {
+	Name        string // its alias, or that of the member, or the function
+	Member      *datamodel.Member
+	Granularity string // of a time that is cut
+}
+
 // Query returns the query that has the rows of a SELECT. Its order is always given: where the SELECT has none, neither has
 // the query. maxLimit is what a query may have; without LIMIT, the query API's own limit holds. What is refused is
 // fault.Invalid, and begins with the line and column.
 func (c *Catalog) Query(statement string, maxLimit int) (query.Query, error) {
+	s, err := c.Select(statement, maxLimit)
+	return s.Query, err
+}
+
+// Select is Query, with the columns of the SELECT.
+func (c *Catalog) Select(statement string, maxLimit int) (Select, error) {
 	s, err := parse(statement)
 	if err != nil {
-		return query.Query{}, err
+		return Select{}, err
 	}
 	tables, err := c.tables(s.tables)
 	if err != nil {
-		return query.Query{}, err
+		return Select{}, err
 	}
 	v := &converter{model: c.model, tables: tables, q: query.Query{
 		Dimensions: []string{}, TimeDimensions: []query.TimeDimension{}, Filters: []query.Filter{}, Order: []query.Order{},
@@ -29,11 +48,33 @@ func (c *Catalog) Query(statement string, maxLimit int) (query.Query, error) {
 	}
 	for _, step := range []func(*selection) error{v.selectItems, v.groupBy, v.filter, v.orderBy} {
 		if err := step(s); err != nil {
-			return query.Query{}, err
+			return Select{}, err
 		}
 	}
-	err = v.page(s, maxLimit)
-	return v.q, err
+	if err := v.page(s, maxLimit); err != nil {
+		return Select{}, err
+	}
+	out := Select{Query: v.q}
+	for i, item := range s.items {
+		c := v.columns[i]
+		out.Columns = append(out.Columns, Column{item.name(c), c.Member, c.granularity})
+	}
+	return out, nil
+}
+
+// name returns what a column is called: its alias, or as PostgreSQL would call it.
+func (i item) name(s selected) string {
+	switch e := i.expr.(type) {
+	case *call:
+		if i.alias.kind == end {
+			return strings.ToLower(e.name)
+		}
+	default:
+		if i.alias.kind == end {
+			return s.Name
+		}
+	}
+	return i.alias.text
 }
 
 // converter makes the query of one statement.

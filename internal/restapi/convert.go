@@ -35,7 +35,7 @@ func (h *Handler) convert(w http.ResponseWriter, r *http.Request, sc securitycon
 		Output string `json:"output"`
 		Query  string `json:"query"`
 	}
-	if err := readBody(r, &asked); err != nil {
+	if err := readBody(r, &asked, "query parameter must be a non-empty string"); err != nil {
 		return err
 	}
 	for _, p := range []struct{ name, got, want string }{{"input", asked.Input, "sql"}, {"output", asked.Output, "rest"}} {

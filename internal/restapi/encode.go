@@ -102,17 +102,22 @@ func (e *encoding) compact(p *pieces, rows *rowset.Rows) {
 		if !first {
 			p.out = append(p.out, ',')
 		}
-		p.out = append(p.out, '[')
-		for i := range e.fields {
-			if i > 0 {
-				p.out = append(p.out, ',')
-			}
-			e.fields[i].value(p, row)
-		}
-		p.out = append(p.out, ']')
+		e.array(p, row)
 		p.flush(pieceSize)
 	}
 	p.out = append(p.out, `]}`...)
+}
+
+// array writes one row as an array.
+func (e *encoding) array(p *pieces, row []rowset.Cell) {
+	p.out = append(p.out, '[')
+	for i := range e.fields {
+		if i > 0 {
+			p.out = append(p.out, ',')
+		}
+		e.fields[i].value(p, row)
+	}
+	p.out = append(p.out, ']')
 }
 
 // columnar writes the members once and each column as an array: the rows are gone through once for each.

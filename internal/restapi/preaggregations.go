@@ -26,7 +26,7 @@ func (h *Handler) canUse(w http.ResponseWriter, r *http.Request, _ securityconte
 		TransformedQuery map[string]any `json:"transformedQuery"`
 		References       map[string]any `json:"references"`
 	}
-	if err := readBody(r, &asked); err != nil {
+	if err := readBody(r, &asked, noJob); err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, map[string]bool{"canUsePreAggregationForTransformedQuery": false})
@@ -39,6 +39,9 @@ func (h *Handler) scheduledRefresh(w http.ResponseWriter, _ *http.Request, _ sec
 	writeJSON(w, http.StatusOK, map[string]bool{"finished": true})
 	return nil
 }
+
+// noJob is what Cube says of a body without anything in it.
+const noJob = "No job description provided"
 
 // jobQuery is the body of /v1/pre-aggregations/jobs (cube-rest-api.md §13.1).
 type jobQuery struct {
@@ -135,7 +138,7 @@ type job struct {
 // jobs answers /v1/pre-aggregations/jobs.
 func (h *Handler) jobs(w http.ResponseWriter, r *http.Request, sc securitycontext.Context) error {
 	var q jobQuery
-	if err := readBody(r, &q); err != nil {
+	if err := readBody(r, &q, noJob); err != nil {
 		return err
 	}
 	if err := q.check(); err != nil {
@@ -257,14 +260,14 @@ func (h *Handler) jobState(id orchestrator.RollupID) string {
 	return "missing_partition"
 }
 
-// readBody decodes the JSON body of a request that describes a job.
-func readBody(r *http.Request, to any) error {
+// readBody decodes the JSON body of a request, which is refused in these words where it holds nothing.
+func readBody(r *http.Request, to any, nothing string) error {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return err
 	}
 	if text := strings.TrimSpace(string(body)); text == "" || text == "{}" || text == "null" {
-		return fault.New(fault.Invalid, "No job description provided")
+		return fault.New(fault.Invalid, "%s", nothing)
 	}
 	if err := json.Unmarshal(body, to); err != nil {
 		return malformed(err)

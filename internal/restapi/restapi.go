@@ -21,7 +21,6 @@ import (
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/graphql"
-	"github.com/behalf-project/behalf/internal/httpserver"
 	"github.com/behalf-project/behalf/internal/query"
 	"github.com/behalf-project/behalf/internal/secret"
 	"github.com/behalf-project/behalf/internal/securitycontext"
@@ -154,7 +153,7 @@ func (h *Handler) routes() []route {
 		{"GET", "meta", ScopeMeta, h.meta},
 		{"DELETE", "running-query/{requestID}", "", h.cancel},
 		{"POST", "convert-query", ScopeSQL, h.convert},
-		{"POST", "cubesql", ScopeData, notImplemented("cubesql needs the SQL API")},
+		{"POST", "cubesql", ScopeData, h.cubeSQL},
 		{"POST", "graphql-to-json", "", h.graphqlToJSON},
 		{"POST", "pre-aggregations/jobs", ScopeJobs, h.jobs},
 		{"POST", "pre-aggregations/can-use", ScopeMeta, h.canUse},
@@ -237,16 +236,6 @@ func (h *Handler) allowed(ctx context.Context, sc securitycontext.Context, scope
 		return err
 	}
 	return &fault.Error{Kind: fault.Denied, Code: "scope_missing", Owner: fault.Admin, Detail: "API scope is missing: " + scope}
-}
-
-// notImplemented is an operation that Cube has and this version has not.
-func notImplemented(why string) operation {
-	return func(w http.ResponseWriter, r *http.Request, _ securitycontext.Context) error {
-		writeJSON(w, http.StatusNotImplemented, problem{
-			Error: "Not implemented", Detail: why, details: details{Code: "not_implemented", RequestID: httpserver.RequestID(r.Context())},
-		})
-		return nil
-	}
 }
 
 // cancel answers DELETE /v1/running-query/:requestId: it stops what the caller waits for under the id of an interaction,

@@ -543,15 +543,6 @@ func TestCancellingIsOfOnesOwn(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotThereIsRefusedByName(t *testing.T) {
-	f := newFront(t, shipped)
-	f.scopes = Scopes
-	w := f.do(http.MethodPost, "/cubejs-api/v1/cubesql", "{}")
-	if detail, _ := decode(t, w)["detail"].(string); w.Code != http.StatusNotImplemented || decode(t, w)["error"] != "Not implemented" || !strings.Contains(detail, "SQL API") {
-		t.Errorf("cubesql answers %d %s", w.Code, w.Body)
-	}
-}
-
 func TestMetaInFull(t *testing.T) {
 	f := newFront(t, shipped)
 	if w := f.do(http.MethodGet, "/cubejs-api/v1/meta?extended", ""); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"sqlTable":"public.orders"`) {

@@ -195,6 +195,32 @@ const overWebSocket = {
   },
 };
 
+// SELECTs, which version 0.35 does not have either.
+const inSQL = {
+  async 'cubeSql'() {
+    const { schema, data } = await api.cubeSql("SELECT status, MEASURE(total) AS sum, COUNT(*) FROM sales WHERE region = 'eu' GROUP BY 1 ORDER BY 1");
+    assert.deepEqual(schema, [
+      { name: 'status', column_type: 'String' }, { name: 'sum', column_type: 'Double' }, { name: 'count', column_type: 'Int64' },
+    ]);
+    assert.deepEqual(data, [['done', '30.50', '2'], ['open', '100.00', '1']]);
+    assert.deepEqual((await api.cubeSql("SELECT status FROM sales WHERE status = 'nothing' GROUP BY 1")).data, []);
+  },
+  async 'cubeSql: a query that takes long'() {
+    const seen = [];
+    const { data } = await api.cubeSql('SELECT MEASURE(count) FROM slow_sales LIMIT 7', { progressCallback: (p) => seen.push(p.stage()) });
+    assert.deepEqual(data, [['1']]);
+  },
+  async 'cubeSql: an error is told'() {
+    await assert.rejects(api.cubeSql('SELECT nothing FROM sales'), (e) => /Line 1, column 8/.test(e.message));
+  },
+  async cubeSqlStream() {
+    const chunks = [];
+    for await (const chunk of api.cubeSqlStream('SELECT id, sold_at FROM sales ORDER BY id LIMIT 2')) chunks.push(chunk);
+    assert.deepEqual(chunks.filter((c) => c.type === 'schema').map((c) => c.schema.map((s) => s.name)), [['id', 'sold_at']]);
+    assert.deepEqual(chunks.filter((c) => c.type === 'data').flatMap((c) => c.data), [['1', '2024-03-01T08:00:00.000'], ['2', '2024-03-02T09:00:00.000']]);
+  },
+};
+
 async function withWebSocket(check) {
   const WebSocketTransport = createRequire(import.meta.url)('@cubejs-client/ws-transport');
   const transport = new WebSocketTransport({ authorization: token, apiUrl: `${url.replace('http', 'ws')}/` });
@@ -204,7 +230,7 @@ async function withWebSocket(check) {
     await transport.close();
   }
 }
-if (!old) Object.assign(checks, overWebSocket);
+if (!old) Object.assign(checks, inSQL, overWebSocket);
 
 // What version 0.35 does not have.
 if (old) ['columnar', 'meta of views', 'abort ends the request'].forEach((name) => delete checks[name]);

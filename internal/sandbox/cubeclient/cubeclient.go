@@ -53,7 +53,7 @@ var (
 		"an error is a RequestError with its status", "subscribe over HTTP", "progressCallback", "mutex: only the last of two is answered",
 	}
 	young = []string{
-		"columnar", "meta of views", "abort ends the request", "over a WebSocket: load, sql, dryRun and meta", "over a WebSocket: a query that takes long",
+		"columnar", "meta of views", "abort ends the request", "cubeSql", "cubeSql: a query that takes long", "cubeSql: an error is told", "cubeSqlStream", "over a WebSocket: load, sql, dryRun and meta", "over a WebSocket: a query that takes long",
 		"over a WebSocket: an error is a RequestError with its status", "over a WebSocket: subscribe",
 	}
 )
