@@ -63,7 +63,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 	}
 	own, err := o.owning(ctx, a)
 	if err != nil {
-		o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), zap.Error(err))
+		o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), why(err))
 		return nil, false, nil
 	}
 	id := a.Rollup.id(own)
@@ -82,7 +82,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 	lent := own.choice.Key != a.choice.Key
 	if lent {
 		if err := o.told(ctx, own); err != nil {
-			o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), zap.Error(err))
+			o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), why(err))
 			return nil, false, nil
 		}
 	}
@@ -104,8 +104,16 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 		return nil, true, err
 	}
 	// What a rollup cannot answer, for whatever reason, the source can, under the same credential.
-	o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), zap.Error(err))
+	o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), why(err))
 	return nil, false, nil
+}
+
+// why is what the log says of a failure. The words of a database may quote rows and arguments: they are for who asks.
+func why(err error) zap.Field {
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Owner == fault.Database {
+		return zap.String("error", e.CodeOrKind())
+	}
+	return zap.Error(err)
 }
 
 // callers are the kinds of failures that are of who asks, and not of a rollup.
@@ -304,7 +312,7 @@ func (o *Orchestrators) buildNow(b *building) error {
 		zap.Int("partitions", built), zap.Duration("took", time.Since(began)),
 	}
 	if err != nil {
-		o.log.Warn("rollup not built", append(fields, zap.Error(err))...)
+		o.log.Warn("rollup not built", append(fields, why(err))...)
 		return err
 	}
 	o.log.Info("rollup built", fields...)

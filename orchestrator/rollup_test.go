@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
@@ -751,6 +755,41 @@ func TestNewsOfOthersEndsNoBuild(t *testing.T) {
 		}
 		if _, err := o.Build(t.Context(), alice, query(source("db", driverfactory.Limits{}), "x")); !errors.Is(err, fault.Invalid) {
 			t.Errorf("a build of no rollup = %v", err)
+		}
+	})
+}
+
+// What a database says may quote rows: it is no part of the log.
+func TestTheLogOfARollupHoldsNoRows(t *testing.T) {
+	core, logged := observer.New(zap.DebugLevel)
+	s := &shelf{tables: map[orchestrator.RollupID]map[string]shelved{}}
+	inBubble(t, orchestrator.Config{PreAggregations: s, Log: zap.New(core)}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		req := aggregated()
+		for range 3 {
+			asksFor(t, o, alice, req)
+		}
+		s.broken = &fault.Error{Kind: fault.Invalid, Owner: fault.Database, Detail: "canary"}
+		req.Cache = orchestrator.NoCache
+		asksFor(t, o, alice, req)
+		refused := aggregated()
+		refused.Rollup.Structure[0]++
+		refused.Rollup.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+			return driverfactory.Statement{SQL: "refuse"}, nil // relation "visits" does not exist
+		}
+		for range 2 {
+			asksFor(t, o, alice, refused)
+		}
+		for _, message := range []string{"rollup not read", "rollup not built"} {
+			if logged.FilterMessage(message).Len() != 1 {
+				t.Errorf("%q is logged %d times", message, logged.FilterMessage(message).Len())
+			}
+		}
+		for _, e := range logged.All() {
+			if text := fmt.Sprint(e.ContextMap()); strings.Contains(text, "canary") || strings.Contains(text, "visits") {
+				t.Errorf("logged: %s %s", e.Message, text)
+			}
 		}
 	})
 }

@@ -9,6 +9,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/behalf-project/behalf/config"
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/preagg"
 )
 
 // rolledUp are the cubes of these tests: one whose rollup is each person's own, and one that is everybody's.
@@ -132,7 +138,11 @@ func TestARollupIsItsPersons(t *testing.T) {
 
 	w.disconnect(w.alice, "databricks")
 	w.ask(w.alice, ofSales).refused(t, http.StatusForbidden, "authorization_required")
-	if left := w.parquet(); left == 0 || left >= files {
+	left := w.parquet()
+	for deadline := time.Now().Add(time.Minute); left == files && time.Now().Before(deadline); left = w.parquet() {
+		time.Sleep(time.Millisecond)
+	}
+	if left == 0 || left >= files {
 		t.Errorf("there are %d files after the revocation, and %d before", left, files)
 	}
 	if got := w.askRollup(w.bob, ofSales, "sales.by_day"); !reflect.DeepEqual(got.Data, atSource[w.bob].Data) {
@@ -203,4 +213,36 @@ func TestAJobBuildsBeforeAnybodyAsks(t *testing.T) {
 	if id := rollupOf(t, w.ask(w.bob, ofSales)); id != "" {
 		t.Errorf("the first query of bob is answered from %q", id)
 	}
+}
+
+// noRows are the rows of a source that has none.
+type noRows struct{}
+
+func (noRows) Columns() []driverfactory.Column { return make([]driverfactory.Column, 1) }
+func (noRows) Next([]any) (bool, error)        { return false, nil }
+func (noRows) Close() error                    { return nil }
+
+// What a replica fetched that does not come back is deleted in its time, as if it had.
+func TestTheFolderOfAReplicaThatIsGoneIsSwept(t *testing.T) {
+	w := &world{t: t, dir: t.TempDir()}
+	s := &server{cfg: config.Default(), log: zap.NewNop()}
+	s.cfg.Objects.URL = "file:" + filepath.Join(w.dir, "objects")
+	id := preagg.ID{Scope: driverfactory.PoolKey{Principal: driverfactory.Principal{Realm: "local", Subject: "alice"}}}
+	for n, age := range []time.Duration{0, time.Hour, 25 * time.Hour} {
+		store, err := preagg.Open(preagg.Config{Dir: s.folder(n), Now: func() time.Time { return time.Now().Add(-age) }})
+		w.must(err)
+		_, err = store.Write(t.Context(), id, preagg.Table{}, []preagg.Column{{Name: "n", Type: preagg.Number}}, noRows{})
+		w.must(err)
+		w.must(store.Close())
+	}
+	_, err := s.openRollups() // the first
+	w.must(err)
+	defer s.rollups.Close()
+	s.sweepOthers(t.Context())
+	if n := w.parquet(); n != 2 || len(s.rollups.Tables(id)) != 1 {
+		t.Errorf("%d files are left, want the one of this process and what was used an hour ago", n)
+	}
+	again, err := s.openFolder(1)
+	w.must(err) // nobody holds it
+	w.must(again.Close())
 }

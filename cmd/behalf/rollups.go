@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
@@ -22,13 +25,8 @@ const maxReplicas = 64
 // openRollups opens the first folder below objects.url that no other replica has open. A program without DuckDB has no rollups,
 // and says so.
 func (s *server) openRollups() (orchestrator.PreAggregations, error) {
-	path, _ := strings.CutPrefix(s.cfg.Objects.URL, "file:")
 	for n := range maxReplicas {
-		store, err := preagg.Open(preagg.Config{
-			Dir:       filepath.Join(path, "rollups-"+strconv.Itoa(n)),
-			MaxMemory: int64(s.cfg.Preaggs.MaxMemory), MaxOpen: s.cfg.Preaggs.MaxOpen,
-			MaxBytes: int64(s.cfg.Preaggs.MaxBytes), MaxBytesPerOwner: int64(s.cfg.Preaggs.MaxUserBytes), Log: s.log.Named("preagg"),
-		})
+		store, err := s.openFolder(n)
 		e, _ := errors.AsType[*fault.Error](err)
 		switch {
 		case err == nil:
@@ -43,7 +41,61 @@ func (s *server) openRollups() (orchestrator.PreAggregations, error) {
 	}
 	return nil, &fault.Error{
 		Kind: fault.Unavailable, Owner: fault.Admin,
-		Detail: "objects.url: " + strconv.Itoa(maxReplicas) + " other processes keep pre-aggregations in " + path + ". Give this one a folder of its own.",
+		Detail: "objects.url: " + strconv.Itoa(maxReplicas) + " other processes keep pre-aggregations in " + s.cfg.Objects.URL + ". Give this one a folder of its own.",
+	}
+}
+
+// folder returns the n-th folder of rollups.
+func (s *server) folder(n int) string {
+	path, _ := strings.CutPrefix(s.cfg.Objects.URL, "file:")
+	return filepath.Join(path, "rollups-"+strconv.Itoa(n))
+}
+
+func (s *server) openFolder(n int) (*preagg.Store, error) {
+	return preagg.Open(preagg.Config{
+		Dir:       s.folder(n),
+		MaxMemory: int64(s.cfg.Preaggs.MaxMemory), MaxOpen: s.cfg.Preaggs.MaxOpen,
+		MaxBytes: int64(s.cfg.Preaggs.MaxBytes), MaxBytesPerOwner: int64(s.cfg.Preaggs.MaxUserBytes), Log: s.log.Named("preagg"),
+	})
+}
+
+// sweepEvery is how often the folders of other replicas are looked at.
+const sweepEvery = 15 * time.Minute
+
+// runRollups runs the store, and sweeps the folders beside it that nobody has open: of a replica that does not come back nobody
+// else would delete what was fetched there, whatever was revoked since.
+func (s *server) runRollups(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.rollups.Run(ctx) })
+	g.Go(func() error {
+		tick := time.NewTicker(sweepEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+				s.sweepOthers(ctx)
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// sweepOthers drops what is old in the folders that nobody has open.
+func (s *server) sweepOthers(ctx context.Context) {
+	for n := range maxReplicas {
+		if _, err := os.Stat(s.folder(n)); err != nil || ctx.Err() != nil {
+			continue
+		}
+		left, err := s.openFolder(n)
+		if err == nil {
+			left.Sweep(ctx)
+			err = left.Close()
+		}
+		if err != nil && !errors.Is(err, filelock.ErrLocked) {
+			s.log.Warn("the pre-aggregations of another replica cannot be swept", zap.String("file", filepath.Base(s.folder(n))), zap.Error(err))
+		}
 	}
 }
 

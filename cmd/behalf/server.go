@@ -562,7 +562,7 @@ func (s *server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.store.Run(work) })
 	parts := []interface{ Run(context.Context) error }{s.store.Keys(), s.model, s.tokens, s.pats, s.jobs, s.notices, s.handOuts}
 	if s.rollups != nil {
-		parts = append(parts, s.rollups)
+		g.Go(func() error { return s.runRollups(work) })
 	}
 	if s.issuers != nil {
 		parts = append(parts, s.issuers)

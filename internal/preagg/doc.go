@@ -25,7 +25,7 @@
 // return rows. Instances are few, shared by the readers of a scope, and closed when nobody used them for some minutes;
 // together they stay within Config.MaxMemory.
 //
-//	Drop ─▶ scope is marked ─▶ statements and builds under way are cancelled ─▶ its folder leaves, in one rename
+//	Drop ─▶ scope is marked ─▶ statements and builds under way are cancelled ─▶ its folder leaves, in one rename ─▶ Run deletes it
 //
 // Whoever read or built finds the mark: rows that were read already are not handed out any more, and a build keeps
 // nothing. Tables that nobody reads for a day, and those that were superseded, are swept by Run.

@@ -33,6 +33,7 @@ func wantNothing(t *testing.T, s *Store, of ID) {
 	if _, err := os.Stat(filepath.Join(s.scopesDir(), placeOf(of.Scope).String())); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the folder of the scope: %v, want none", err)
 	}
+	s.emptyTrash() // as Run does
 	if left, err := filepath.Glob(filepath.Join(s.trashDir(), "*")); err != nil || len(left) != 0 {
 		t.Errorf("the trash holds %v, %v, want nothing", left, err)
 	}
@@ -93,6 +94,37 @@ func TestWhatIsDroppedIsNotReadAnyMore(t *testing.T) {
 	s = open(t, Config{Dir: dir})
 	wantNothing(t, s, alice)
 	wantNumbers(t, s, bob, 5)
+}
+
+// Who tells of a revocation is not held up: not by who writes, where there is nothing to drop, and never by a deletion, which is
+// Run's, at once.
+func TestADropIsQuickAndRunDeletes(t *testing.T) {
+	s := open(t, Config{})
+	alice := rollup("alice", "x")
+	write(t, s, alice, "", 1)
+	s.folders.Lock() // somebody writes, to a slow disk
+	if err := s.Drop(of("bob")); err != nil {
+		t.Errorf("Drop of nothing = %v", err)
+	}
+	s.folders.Unlock()
+	if err := s.Drop(of("alice")); err != nil {
+		t.Fatal(err)
+	}
+	if left := files(t, s.trashDir()); len(left) == 0 {
+		t.Error("the files were deleted while whoever dropped them waited")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	for deadline := time.Now().Add(time.Minute); len(files(t, s.cfg.Dir)) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("Run leaves %v", files(t, s.cfg.Dir))
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Run = %v", err)
+	}
 }
 
 func TestADropEndsWhatRuns(t *testing.T) {

@@ -278,7 +278,7 @@ func (s *Store) refusal(ctx context.Context, sc *scope, tables []Table, r *rows,
 			}
 		}
 	}
-	return &fault.Error{Kind: fault.Invalid, Code: "rollup_query", Err: err, Detail: s.sentence(e)}
+	return &fault.Error{Kind: fault.Invalid, Code: "rollup_query", Owner: fault.Database, Err: err, Detail: s.sentence(e)}
 }
 
 // maxSentence is how much of DuckDB's message is passed on, in bytes.

@@ -45,6 +45,8 @@ type Store struct {
 	buildMemory int64
 	paths       *regexp.Regexp // of the store, as they stand in messages of DuckDB
 
+	trashed chan struct{} // wakes Run, which deletes what was dropped
+
 	folders sync.Mutex // held by who makes, fills or removes folders of tables; taken before every other lock
 
 	mu      sync.Mutex // taken after that of a scope
@@ -120,7 +122,7 @@ func Open(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		cfg: cfg, shelf: newShelf(), builds: semaphore.NewWeighted(maxBuilds), scopes: map[place]*scope{}, owners: map[string]*owner{},
+		cfg: cfg, shelf: newShelf(), builds: semaphore.NewWeighted(maxBuilds), trashed: make(chan struct{}, 1), scopes: map[place]*scope{}, owners: map[string]*owner{},
 		buildMemory: max(cfg.MaxMemory/4/maxBuilds, leastBuildMemory),
 		paths:       regexp.MustCompile("(" + regexp.QuoteMeta(cfg.Dir) + "|" + regexp.QuoteMeta(filepath.ToSlash(cfg.Dir)) + `)[^\s"']*`),
 	}
@@ -378,6 +380,7 @@ func (s *Store) Tables(rollup ID) []Table {
 // A Write that is begun later is not stopped: whoever drops because a credential has ended cancels first what fetches
 // under it, and a Write keeps nothing once its context has ended.
 //
+// Whoever drops tells others of what ended, and they wait: so the files are out of the way when it returns, and Run deletes them.
 // An error means that files may be left on disk, of which nothing is read while this Store is open. match is called under a
 // lock and must not use the Store.
 func (s *Store) Drop(match func(driverfactory.PoolKey) bool) error {
@@ -385,23 +388,29 @@ func (s *Store) Drop(match func(driverfactory.PoolKey) bool) error {
 		return err
 	}
 	defer s.running.Done()
-	err := s.drop(match)
-	s.emptyTrash()
+	if len(s.matching(match)) == 0 {
+		return nil // as a rule: it waits for no disk
+	}
+	s.folders.Lock()
+	defer s.folders.Unlock()
+	err := s.end(s.matching(match), errDropped)
+	select {
+	case s.trashed <- struct{}{}:
+	default: // Run is told already
+	}
 	return err
 }
 
-func (s *Store) drop(match func(driverfactory.PoolKey) bool) error {
-	s.folders.Lock()
-	defer s.folders.Unlock()
-	var scopes []*scope
+// matching returns the scopes whose key match agrees to.
+func (s *Store) matching(match func(driverfactory.PoolKey) bool) (scopes []*scope) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, sc := range s.scopes {
 		if match(sc.key) {
 			scopes = append(scopes, sc)
 		}
 	}
-	s.mu.Unlock()
-	return s.end(scopes, errDropped)
+	return scopes
 }
 
 // end ends scopes and moves their folders to the trash. It is called with s.folders held. The order matters: whoever
@@ -511,7 +520,7 @@ func (s *Store) sweepTables(sc *scope) (empty bool, err error) {
 	return sc.over != nil, nil
 }
 
-// Run sweeps from time to time. It returns nil when ctx is done, and never before.
+// Run deletes what is dropped, and sweeps from time to time. It returns nil when ctx is done, and never before.
 func (s *Store) Run(ctx context.Context) error {
 	idle, sweep := time.NewTicker(idleTime/5), time.NewTicker(sweepEvery)
 	defer idle.Stop()
@@ -520,6 +529,8 @@ func (s *Store) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-s.trashed:
+			s.emptyTrash()
 		case <-idle.C:
 			s.readers.closeIdle(s.cfg.Now().Add(-idleTime))
 		case <-sweep.C:
@@ -549,7 +560,7 @@ func (s *Store) Close() error {
 	return s.unlock()
 }
 
-// discard moves the folder of a scope out of the way, where Open and Sweep remove it.
+// discard moves the folder of a scope out of the way, where Open and Run remove it.
 func (s *Store) discard(name string) error {
 	dir := filepath.Join(s.scopesDir(), name)
 	err := os.Rename(dir, filepath.Join(s.trashDir(), id.Random(8)))
@@ -562,6 +573,10 @@ func (s *Store) discard(name string) error {
 
 // emptyTrash removes what was discarded. What cannot be removed is tried again later.
 func (s *Store) emptyTrash() {
+	if s.begin() != nil {
+		return
+	}
+	defer s.running.Done()
 	entries, err := os.ReadDir(s.trashDir())
 	for _, e := range entries {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(s.trashDir(), e.Name())))

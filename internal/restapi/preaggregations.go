@@ -127,6 +127,18 @@ func (s jobSelector) selects(c *datamodel.Cube, name string) bool {
 	return in(s.DataSources, c.DataSource) && in(s.Cubes, c.Name) && in(s.PreAggregations, name, short)
 }
 
+// count returns how many pre-aggregations of a model a job is about, in each time zone.
+func (s jobSelector) count(m *datamodel.Model) (n int) {
+	for _, c := range m.Cubes() {
+		for _, pre := range c.PreAggregations {
+			if pre.Type == datamodel.Rollup && s.selects(c, pre.FullName()) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // job is one that was posted: by whom, and what it builds.
 type job struct {
 	by       securitycontext.Principal
@@ -155,20 +167,29 @@ func (h *Handler) jobs(w http.ResponseWriter, r *http.Request, sc securitycontex
 	if err != nil {
 		return err
 	}
-	posted, matched := []string{}, 0
-	for _, zone := range q.Selector.Timezones {
-		rollups, _, err := sqlgen.Rollups(model, sc, zone, h.planOptions(sc, h.cfg.Now()))
-		if err != nil {
+	switch n := q.Selector.count(model); {
+	case n == 0:
+		return fault.New(fault.Invalid, "A user's selector doesn't match any of the pre-aggregations defined in the data model.")
+	case n*len(q.Selector.Timezones) > maxJobsAtOnce:
+		return fault.New(fault.Invalid, "A job builds at most %d pre-aggregations, each time zone counted: name fewer in selector.preAggregations.", maxJobsAtOnce)
+	}
+	wanted := func(pre *datamodel.PreAggregation) bool {
+		return q.Selector.selects(model.Cube(pre.Cube), pre.FullName())
+	}
+	rollups := make([][]*sqlgen.Rollup, len(q.Selector.Timezones))
+	for i, zone := range q.Selector.Timezones {
+		var misses []sqlgen.Miss
+		if rollups[i], misses, err = sqlgen.Rollups(model, sc, zone, h.planOptions(sc, h.cfg.Now()), wanted); err != nil {
 			return err
 		}
-		for _, built := range rollups {
+		if len(rollups[i]) == 0 {
+			return fault.New(fault.Invalid, "The pre-aggregation %s is not built: %s.", misses[0].Rollup, misses[0].Why)
+		}
+	}
+	posted := []string{}
+	for i, zone := range q.Selector.Timezones {
+		for _, built := range rollups[i] {
 			cube, _, _ := strings.Cut(built.Name, ".")
-			if !q.Selector.selects(model.Cube(cube), built.Name) {
-				continue
-			}
-			if matched++; matched > maxJobsAtOnce {
-				return fault.New(fault.Invalid, "A job builds at most %d pre-aggregations: name fewer in selector.preAggregations.", maxJobsAtOnce)
-			}
 			token, err := h.post(r, sc, model.Cube(cube).DataSource, built, days, jobSelector{
 				Contexts: []jobContext{{SecurityContext: map[string]any{}}}, Timezones: []string{zone},
 				DataSources: []string{model.Cube(cube).DataSource}, Cubes: []string{cube}, PreAggregations: []string{built.Name},
@@ -178,9 +199,6 @@ func (h *Handler) jobs(w http.ResponseWriter, r *http.Request, sc securitycontex
 			}
 			posted = append(posted, token)
 		}
-	}
-	if matched == 0 {
-		return fault.New(fault.Invalid, "A user's selector doesn't match any of the pre-aggregations defined in the data model.")
 	}
 	writeJSON(w, http.StatusOK, posted)
 	return nil
@@ -242,7 +260,8 @@ func (h *Handler) jobStates(w http.ResponseWriter, sc securitycontext.Context, q
 	return nil
 }
 
-// jobState writes the state of a build as Cube does.
+// jobState writes the state of a build as Cube does. What a database said to the service account may quote rows that policies hide
+// from who asks: no policy is in what is built.
 func (h *Handler) jobState(id orchestrator.RollupID) string {
 	switch state, err := h.cfg.Built(id); state {
 	case orchestrator.BuildWaiting:
@@ -252,7 +271,11 @@ func (h *Handler) jobState(id orchestrator.RollupID) string {
 	case orchestrator.BuildDone:
 		return "done"
 	case orchestrator.BuildFailed:
-		if e, ok := errors.AsType[*fault.Error](err); ok && e.Detail != "" {
+		e, ok := errors.AsType[*fault.Error](err)
+		switch {
+		case ok && e.Owner == fault.Database && id.Scope.Service:
+			return "failure: The source refused it to the service account (" + e.CodeOrKind() + ")."
+		case ok && e.Detail != "":
 			return "failure: " + e.Detail
 		}
 		return "failure: The source refused it. The log of the server says why."

@@ -52,6 +52,7 @@ func TestPreAggregationsThatAreNotThere(t *testing.T) {
 func TestJobsAreOfWhoPostsThem(t *testing.T) {
 	states := map[orchestrator.RollupID]orchestrator.BuildState{}
 	var failure error
+	var service bool
 	var built []orchestrator.Request
 	asks := securitycontext.Principal{Realm: "local", Subject: "usr_1"}
 	f := newFrontOf(t, rolledUpModel, shipped, func(c *Config) {
@@ -60,7 +61,7 @@ func TestJobsAreOfWhoPostsThem(t *testing.T) {
 		}
 		c.Build = func(_ context.Context, sc securitycontext.Context, r orchestrator.Request) (orchestrator.RollupID, error) {
 			built = append(built, r)
-			id := orchestrator.RollupID{Scope: driverfactory.PoolKey{Principal: sc.Principal}, Structure: r.Rollup.Structure}
+			id := orchestrator.RollupID{Scope: driverfactory.PoolKey{Principal: sc.Principal, Service: service}, Structure: r.Rollup.Structure}
 			states[id] = orchestrator.BuildWaiting
 			return id, nil
 		}
@@ -111,10 +112,44 @@ func TestJobsAreOfWhoPostsThem(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", tt.state, diff)
 		}
 	}
+	// What the database says to the service account may quote rows that policies hide from who posts.
+	service, failure = true, &fault.Error{Kind: fault.Invalid, Code: "database_error", Owner: fault.Database, Detail: "canary"}
+	post(`{"action":"post","selector":{"contexts":[{"securityContext":{}}],"timezones":["UTC"],"preAggregations":["by_status"]}}`, &tokens)
+	for id := range states {
+		states[id] = orchestrator.BuildFailed
+	}
+	var failed []state
+	post(`{"action":"get","tokens":["`+tokens[0]+`"]}`, &failed)
+	if want := "failure: The source refused it to the service account (database_error)."; failed[0].Status != want {
+		t.Errorf("the job is %q, want %q", failed[0].Status, want)
+	}
 	asks.Subject = "usr_bob"
 	var all map[string]state
 	post(`{"action":"get","tokens":["`+tokens[0]+`"],"resType":"object"}`, &all)
 	if all[tokens[0]].Status != "not_found" {
 		t.Errorf("bob is told of the job of alice: %+v", all)
+	}
+}
+
+// A job is refused as a whole, before any of it is built.
+func TestAJobIsPostedWholeOrNot(t *testing.T) {
+	built := 0
+	f := newFrontOf(t, strings.ReplaceAll(rolledUpModel, "pre_aggregations:", "pre_aggregations:\n      - {name: none}"), shipped, func(c *Config) {
+		c.Build = func(context.Context, securitycontext.Context, orchestrator.Request) (orchestrator.RollupID, error) {
+			built++
+			return orchestrator.RollupID{}, nil
+		}
+	})
+	f.scopes = Scopes
+	zones := strings.TrimSuffix(strings.Repeat(`"UTC",`, 51), ",")
+	for _, tt := range []struct{ selector, want string }{
+		{`"preAggregations":["by_day","by_status"],"timezones":[` + zones + `]`, "A job builds at most 100 pre-aggregations, each time zone counted"},
+		{`"preAggregations":["orders.none"],"timezones":["UTC"]`, "The pre-aggregation orders.none is not built: it cannot be built: nothing is in it."},
+		{`"preAggregations":["by_day"],"timezones":["UTC","Nowhere/At_All"]`, "Nowhere/At_All"},
+	} {
+		w := f.do(http.MethodPost, "/cubejs-api/v1/pre-aggregations/jobs", `{"action":"post","selector":{"contexts":[{"securityContext":{}}],`+tt.selector+`}}`)
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), tt.want) || built != 0 {
+			t.Errorf("%.200s: %d %s, and %d are built; want %q", tt.selector, w.Code, w.Body, built, tt.want)
+		}
 	}
 }

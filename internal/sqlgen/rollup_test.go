@@ -1301,13 +1301,15 @@ func TestARollupIsSafeForConcurrentUse(t *testing.T) {
 	}
 }
 
+func everyOne(*datamodel.PreAggregation) bool { return true }
+
 // Whoever builds before anybody asks has every rollup of the model, and is told of those that cannot be built.
 func TestRollupsOfAModel(t *testing.T) {
 	m := rolledModel(t, wide+`
       - {name: raw, type: original_sql}
       - {name: none}
       - {name: later, measures: [count], scheduled_refresh: false, external: false}`, "", "")
-	all, misses, err := sqlgen.Rollups(m, context(t, tenant7), "Europe/Berlin", options(sqlgen.Postgres{}))
+	all, misses, err := sqlgen.Rollups(m, context(t, tenant7), "Europe/Berlin", options(sqlgen.Postgres{}), everyOne)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -1364,7 +1366,7 @@ func TestACubeSharesItsOwnRows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, misses, err := sqlgen.Rollups(m, context(t, tenant7), "UTC", options(sqlgen.Postgres{}))
+		all, misses, err := sqlgen.Rollups(m, context(t, tenant7), "UTC", options(sqlgen.Postgres{}), everyOne)
 		if err != nil || len(all) != 1 {
 			t.Fatalf("rollups %v, %v, %v", all, misses, err)
 		}

@@ -10,9 +10,9 @@ import (
 	"github.com/behalf-project/behalf/internal/securitycontext"
 )
 
-// Rollups returns the pre-aggregations of a model as they are built for a security context and in a zone, without what reads
-// them for a query, and why others cannot be built. It is for who builds them before anybody asks.
-func Rollups(m *datamodel.Model, sc securitycontext.Context, zone string, o Options) ([]*Rollup, []Miss, error) {
+// Rollups returns those pre-aggregations of a model that are wanted as they are built for a security context and in a zone, without
+// what reads them for a query, and why others cannot be built. It is for who builds them before anybody asks.
+func Rollups(m *datamodel.Model, sc securitycontext.Context, zone string, o Options, wanted func(*datamodel.PreAggregation) bool) ([]*Rollup, []Miss, error) {
 	loc, err := query.Zone(zone)
 	if err != nil {
 		return nil, nil, err
@@ -23,7 +23,7 @@ func Rollups(m *datamodel.Model, sc securitycontext.Context, zone string, o Opti
 	)
 	for _, c := range m.Cubes() {
 		for _, pre := range c.PreAggregations {
-			if pre.Type != datamodel.Rollup {
+			if pre.Type != datamodel.Rollup || !wanted(pre) {
 				continue
 			}
 			p := &planner{model: m, sc: sc, o: o, zone: loc.String(), loc: loc, scripts: map[*datamodel.Template]script{}, dataSource: c.DataSource}
