@@ -13,6 +13,7 @@ import (
 
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/id"
 	"github.com/behalf-project/behalf/internal/resultcache"
 )
 
@@ -43,13 +44,18 @@ type readyKey struct {
 // Nobody's request owns it: its context is its own, and it ends early only when nobody wants it any more, when its time
 // is up or when its credential is revoked. All fields but the first block are guarded by Orchestrators.mu.
 type flight struct {
+	id     string // qry_…
 	key    flightKey
 	choice driverfactory.Choice
+	kind   Kind
+	of     string    // whose refresh key, or which rollup
+	asked  time.Time // when it was first
 	source driverfactory.Source
 	stmt   driverfactory.Statement
 	look   *reading // in place of stmt at the source
 	into   sink     // where its rows go; nil: they are its entry
 	reqID  string
+	asUser string // username of who began it
 	home   *orchestrator
 	sched  *scheduler
 	owner  string        // Principal.Key under whose index it is; empty for the service account
@@ -78,6 +84,8 @@ type flight struct {
 	superseded bool  // its credential is no longer the person's: finish, but leave nothing behind
 	holds      bool  // it holds entry
 	kept       int64 // bytes of the result that the cache did not take
+
+	ended chan struct{} // closed when its driver has let go; nil until somebody waits for that
 }
 
 // sink takes the rows of a statement that ran at a moment, to their end.
@@ -166,7 +174,7 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 			Detail: "Too many queued queries: this server has " + count(o.queued, "query", "queries") + " waiting. Try again in a moment.",
 		}
 	}
-	home := o.orchestrator(a.orchestrator)
+	home := o.orchestrator(a.orchestrator, a.sc)
 	slots := a.Source
 	if a.reading != nil {
 		slots = readers
@@ -179,9 +187,11 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 	}
 	sched.configure(slots)
 
+	now := time.Now()
 	f := &flight{
+		id: id.New(id.Query, now), kind: a.kind, of: a.of, asked: now, asUser: a.sc.Username,
 		key: a.key, choice: a.choice, chosen: a.chosen, source: a.Source, stmt: a.Statement, look: a.reading, into: a.into,
-		reqID: a.RequestID, home: home, sched: sched, class: c, done: make(chan struct{}), began: time.Now(), askers: map[asker]*waiting{},
+		reqID: a.RequestID, home: home, sched: sched, class: c, done: make(chan struct{}), began: now, askers: map[asker]*waiting{},
 	}
 	if err := sched.add(a.asker.principal, f); err != nil {
 		return nil, err
@@ -203,7 +213,7 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 	}
 	home.flights++
 	o.queued++
-	o.flights[f.key] = f
+	o.flights[f.key], o.queries[f.id] = f, f
 	o.dispatch(sched)
 	return f, nil
 }
@@ -242,7 +252,7 @@ func (o *Orchestrators) run(base context.Context, f *flight) {
 	defer o.mu.Unlock()
 	o.finish(f, entry, err)
 	f.sched.done(f)
-	o.landed(f.home)
+	o.landed(f)
 	o.dispatch(f.sched)
 	o.dropIfEmpty(f.sched)
 }
@@ -485,7 +495,7 @@ func (o *Orchestrators) cut(f *flight, err error) {
 	if f.place != nil {
 		f.sched.unqueue(f)
 		o.queued--
-		o.landed(f.home)
+		o.landed(f)
 		o.dropIfEmpty(f.sched)
 		o.settle()
 	}
@@ -559,18 +569,23 @@ func (o *Orchestrators) Cancel(requestID string, principal driverfactory.Princip
 			continue
 		}
 		canceled = append(canceled, Canceled{f.reqID, f.hash(), f.place != nil})
-		close(w.canceled)
-		delete(f.askers, who)
-		f.active -= w.requests
-		switch {
-		case f.keep:
-		case len(f.askers) == 0:
-			o.cut(f, wasCancelled())
-		case f.active == 0:
-			o.expire(f)
-		}
+		o.withdraw(f, w)
 	}
 	return canceled
+}
+
+// withdraw ends the wait of one asker of a flight that is not over. It goes on for the others.
+func (o *Orchestrators) withdraw(f *flight, w *waiting) {
+	close(w.canceled)
+	delete(f.askers, w.asker)
+	f.active -= w.requests
+	switch {
+	case f.keep:
+	case len(f.askers) == 0:
+		o.cut(f, wasCancelled())
+	case f.active == 0:
+		o.expire(f)
+	}
 }
 
 // hash stands for the text of the statement where the text must not be: in logs, and in answers.

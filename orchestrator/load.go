@@ -70,7 +70,7 @@ func (o *Orchestrators) choose(ctx context.Context, sc driverfactory.SecurityCon
 		return nil, err
 	}
 	// The news is read before the choice: what comes in after it makes the choice void, and not the next one.
-	seq, err := o.touch(id)
+	seq, err := o.touch(id, sc)
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +120,9 @@ type asked struct {
 	answers      []Answer // of those
 	asker        asker
 	until        time.Time // when to answer ContinueWait
+
+	kind Kind   // default ForAnswer
+	of   string // whose refresh key, or which rollup
 
 	reading *reading // in place of Statement
 	into    sink     // where the rows go, in place of the cache

@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"container/list"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,6 +85,7 @@ type Orchestrators struct {
 	open     *simplelru.LRU[string, *orchestrator]
 	draining map[string]*orchestrator // evicted with statements under way
 	flights  map[flightKey]*flight    // waiting or running
+	queries  map[string]*flight       // by id: these, those whose credential was replaced, and those that are being stopped
 	ready    map[readyKey]*flight     // finished, and not yet fetched by who asked
 	followed map[readyKey]*flight     // with refresh keys, waiting or running, by who asked
 	renewals map[flightKey]struct{}   // under way behind an answer; without values
@@ -108,6 +110,26 @@ type orchestrator struct {
 	id      string
 	flights int // statements under way; 0 lets it close
 	pools   map[*pool]struct{}
+
+	username string // of who used it last
+	people   []driverfactory.Principal
+	crowded  bool // there are more than people names
+	used     time.Time
+}
+
+// maxPeople is how many people an orchestrator remembers. Where ids are those of people, it is one.
+const maxPeople = 32
+
+// usedBy notes who uses it.
+func (one *orchestrator) usedBy(sc driverfactory.SecurityContext, now time.Time) {
+	one.username, one.used = sc.Username, now
+	switch p := sc.Principal; {
+	case p.Anonymous() || slices.Contains(one.people, p):
+	case len(one.people) < maxPeople:
+		one.people = append(one.people, p)
+	default:
+		one.crowded = true
+	}
 }
 
 // person is what goes on under the credentials of one principal, for Forget to find.
@@ -156,6 +178,7 @@ func New(cfg Config) *Orchestrators {
 	o := &Orchestrators{
 		cfg: cfg, log: cfg.Log, cache: cfg.Cache, capacity: cfg.Capacity,
 		draining: map[string]*orchestrator{}, flights: map[flightKey]*flight{}, ready: map[readyKey]*flight{},
+		queries:  map[string]*flight{},
 		followed: map[readyKey]*flight{}, renewals: map[flightKey]struct{}{},
 		builds: map[driverfactory.PoolKey]*builds{},
 		lines:  map[sourceKey]*scheduler{}, pools: map[driverfactory.PoolKey]*pool{}, people: map[string]*person{},
@@ -210,26 +233,30 @@ func (o *Orchestrators) id(ctx context.Context, sc driverfactory.SecurityContext
 	return id, nil
 }
 
-// touch marks the orchestrator with this id as used, opening or reviving it, and returns it with the number of the
-// latest news: a credential that is chosen from now on knows everything up to it.
-func (o *Orchestrators) touch(id string) (seq uint64, err error) {
+// touch marks the orchestrator with this id as used by sc, opening or reviving it, and returns the number of the latest
+// news: a credential that is chosen from now on knows everything up to it.
+func (o *Orchestrators) touch(id string, sc driverfactory.SecurityContext) (seq uint64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
 		return 0, shuttingDown()
 	}
-	o.orchestrator(id)
+	o.orchestrator(id, sc)
 	return o.news.seq, nil
 }
 
-// orchestrator returns the one with this id: the open one, or the draining one brought back, or a new one.
-func (o *Orchestrators) orchestrator(id string) *orchestrator {
-	if one, ok := o.open.Get(id); ok {
-		return one
+// orchestrator returns the one with this id, which sc uses: the open one, or the draining one brought back, or a new one.
+func (o *Orchestrators) orchestrator(id string, sc driverfactory.SecurityContext) *orchestrator {
+	one, ok := o.open.Get(id)
+	if !ok {
+		one = o.draining[id]
 	}
-	one := o.draining[id]
 	if one == nil {
 		one = &orchestrator{id: id}
+	}
+	one.usedBy(sc, o.cfg.Now())
+	if ok {
+		return one
 	}
 	delete(o.draining, id)
 	o.open.Add(id, one) // may call evicted for another
@@ -245,8 +272,13 @@ func (o *Orchestrators) evicted(id string, one *orchestrator) {
 	o.closeOrchestrator(one)
 }
 
-// landed counts a statement of one as over, and closes it when it was only kept for that.
-func (o *Orchestrators) landed(one *orchestrator) {
+// landed counts a statement as over, and closes its orchestrator when that was only kept for it.
+func (o *Orchestrators) landed(f *flight) {
+	delete(o.queries, f.id)
+	if f.ended != nil {
+		close(f.ended)
+	}
+	one := f.home
 	one.flights--
 	if one.flights == 0 && o.draining[one.id] == one {
 		delete(o.draining, one.id)

@@ -32,6 +32,7 @@ const (
 
 // knownRollup is what is remembered of one rollup under one credential.
 type knownRollup struct {
+	name string
 	uses int       // requests that it could have answered
 	err  error     // of the latest build
 	next time.Time // before which it is not tried again after a failure
@@ -68,7 +69,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 	}
 	id := a.Rollup.id(own)
 	stored := o.cfg.PreAggregations.Tables(id)
-	k := o.used(id)
+	k := o.used(id, a.Rollup.Name)
 	tables, due := a.Rollup.tables(k, stored, o.cfg.Now())
 	if due && (k.uses >= enoughUses || len(stored) > 0) {
 		o.build(ctx, own, a.Rollup, id)
@@ -165,7 +166,7 @@ func (a *asked) read(r *Rollup, id RollupID, tables []RollupTable) error {
 	}
 	key, err := resultcache.KeyOf(id.Scope, r.Read, version)
 	a.key = flightKey{Key: key, maxRows: a.MaxRows}
-	a.reading = &reading{id, r.Table, tables}
+	a.reading, a.kind, a.of = &reading{id, r.Table, tables}, FromRollup, r.Name
 	a.Statement, a.RefreshKeys, a.keys, a.FreshFor, a.FreshSince = r.Read, nil, nil, forever, time.Time{}
 	return err
 }
@@ -173,12 +174,12 @@ func (a *asked) read(r *Rollup, id RollupID, tables []RollupTable) error {
 const forever = 1<<63 - 1
 
 // used counts one more use of a rollup, and returns what is known of it.
-func (o *Orchestrators) used(id RollupID) knownRollup {
+func (o *Orchestrators) used(id RollupID, name string) knownRollup {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	k, ok := o.rollups.Get(id)
 	if !ok {
-		k = &knownRollup{}
+		k = &knownRollup{name: name}
 		o.rollups.Add(id, k)
 	}
 	k.uses++
@@ -277,6 +278,7 @@ func (o *Orchestrators) build(ctx context.Context, a *asked, r *Rollup, id Rollu
 
 func newBuilding(ctx context.Context, a *asked, r *Rollup, id RollupID) *building {
 	own := *a
+	own.kind, own.of = ForRollup, r.Name
 	return &building{context.WithoutCancel(ctx), &own, r, id} // it ends with its statements, each of which has its time
 }
 
@@ -348,7 +350,7 @@ func (o *Orchestrators) Build(ctx context.Context, sc driverfactory.SecurityCont
 	}
 	id := req.Rollup.id(own)
 	b := newBuilding(ctx, own, req.Rollup, id)
-	o.used(id)
+	o.used(id, req.Rollup.Name)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	under := o.builds[id.Scope]
@@ -411,7 +413,7 @@ func (k *knownRollup) tried(err error, now time.Time) {
 		return
 	}
 	k.wait = min(max(2*k.wait, firstRetry), latestRetry)
-	if ofRollups(err) {
+	if ofRollups(err) && !errors.Is(err, fault.Gone) { // dropped meanwhile, which says nothing of the rows
 		k.wait = unfitRetry
 	}
 	k.next = now.Add(k.wait)

@@ -51,6 +51,7 @@ func (a *asked) name() error {
 		q.Statement, q.RefreshKeys, q.Cache, q.MaxRows = k.Statement, nil, MustRevalidate, maxKeyRows
 		q.FreshFor, q.FreshSince, q.keys = k.Every, time.Time{}, nil
 		orDefault(&q.FreshFor, 10*time.Second)
+		q.kind, q.of = ForRefreshKey, k.Of
 		q.key = flightKey{Key: key, maxRows: maxKeyRows}
 		a.keys = append(a.keys, &q)
 	}

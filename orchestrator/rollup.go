@@ -66,6 +66,9 @@ type RollupTable struct {
 
 // PreAggregations keeps the rows of rollups. preagg.Store is one.
 type PreAggregations interface {
+	// IDs returns the rollups that there may be tables of, of the credentials that match agrees to, in no order.
+	IDs(match func(driverfactory.PoolKey) bool) []RollupID
+
 	// Tables returns the newest table of each partition, in no order.
 	Tables(id RollupID) []RollupTable
 

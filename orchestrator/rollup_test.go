@@ -34,6 +34,17 @@ type shelved struct {
 	rows [][]any
 }
 
+func (s *shelf) IDs(match func(driverfactory.PoolKey) bool) (all []orchestrator.RollupID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.tables {
+		if match(id.Scope) {
+			all = append(all, id)
+		}
+	}
+	return all
+}
+
 func (s *shelf) Tables(id orchestrator.RollupID) (all []orchestrator.RollupTable) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -32,6 +32,7 @@ type loginCommand struct {
 	URL        string   `arg:"" optional:"" help:"The address of the server. Left out: the one that you signed in to last, or that --context names."`
 	App        []string `help:"Also be handed the access tokens of this OAuth app. May be repeated." placeholder:"APP" name:"app"`
 	Connect    []string `help:"Also connect this OAuth app by token exchange. May be repeated." placeholder:"APP"`
+	Operate    bool     `help:"Also see and stop, as an admin, what runs for everybody."`
 	Device     bool     `help:"Show a code to type in a browser, here or on another machine. It is so anyway over SSH, without a display, or in a script." xor:"device"`
 	NoBrowser  bool     `help:"The same, and open no browser." xor:"no-browser"`
 	TokenStdin bool     `help:"Read a token from standard input instead." xor:"device,no-browser"`
@@ -110,6 +111,9 @@ func (c *loginCommand) token(ctx context.Context, s streams, base string) (secre
 		return secret.New(value), err
 	}
 	scopes := []string{string(tokens.Account)}
+	if c.Operate {
+		scopes = append(scopes, string(tokens.Operate))
+	}
 	for _, app := range c.App {
 		scopes = append(scopes, string(tokens.HandOut(app)))
 	}

@@ -54,6 +54,10 @@ type commands struct {
 	Connect connectCommand `cmd:"" group:"use" help:"Connect OAuth apps as yourself, and use what you connected."`
 	Tokens  tokensCommand  `cmd:"" group:"use" help:"Your personal access tokens."`
 
+	Queries       queriesCommand       `cmd:"" group:"use" help:"What waits or runs: yours, or as an admin everybody's."`
+	Preaggs       preaggsCommand       `cmd:"" group:"use" help:"The pre-aggregations that the server keeps: yours, or as an admin everybody's."`
+	Orchestrators orchestratorsCommand `cmd:"" group:"use" help:"Whose sessions and results the server has. For admins."`
+
 	Serve     serveCommand     `cmd:"" group:"run" help:"Run the server."`
 	Models    modelsCommand    `cmd:"" group:"run" help:"Look at the data model."`
 	Users     usersCommand     `cmd:"" group:"run" help:"Tools for declared people."`
@@ -204,7 +208,7 @@ func (u usage) Error() string { return string(u) }
 // hints say what to do on the command line about some refusals.
 var hints = map[string]string{
 	"invalid_token":            "Run: behalf login",
-	"insufficient_scope":       "Run: behalf login --app APP, and name all apps whose tokens you need: --app A --app B; and --connect APP to connect one by token exchange",
+	"insufficient_scope":       "Run: behalf login --app APP, and name all apps whose tokens you need: --app A --app B; and --connect APP to connect one by token exchange. What is everybody's needs an admin and: behalf login --operate",
 	"authorization_required":   "Run: behalf connect APP",
 	"reauthorization_required": "Run: behalf connect APP",
 }

@@ -102,6 +102,14 @@ func (s *server) sweepOthers(ctx context.Context) {
 // rollups lets the orchestrator keep its rollups in a store.
 type rollups struct{ *preagg.Store }
 
+// IDs implements orchestrator.PreAggregations.
+func (r rollups) IDs(match func(driverfactory.PoolKey) bool) (all []orchestrator.RollupID) {
+	for _, id := range r.Store.IDs(match) {
+		all = append(all, orchestrator.RollupID(id))
+	}
+	return all
+}
+
 // Tables implements orchestrator.PreAggregations.
 func (r rollups) Tables(id orchestrator.RollupID) (all []orchestrator.RollupTable) {
 	for _, t := range r.Store.Tables(preagg.ID(id)) {

@@ -90,6 +90,10 @@ type Config struct {
 	Revocations Revocations
 	Deliveries  Deliveries
 
+	Queries         Queries
+	Orchestrators   Orchestrators
+	PreAggregations PreAggregations
+
 	ClientIP func(*http.Request) string // default: the peer's address
 	Log      *zap.Logger                // default: no logging
 	Now      func() time.Time           // default: time.Now
@@ -130,7 +134,7 @@ func New(cfg Config) (*Handler, error) {
 	}
 
 	config := huma.DefaultConfig("Behalf", "1")
-	config.Info.Description = "Sign in, register OAuth apps, connect them, and see the data sources and who did what."
+	config.Info.Description = "Sign in, register OAuth apps, connect them, and see the data sources, what runs there and who did what."
 	config.CreateHooks = nil // no $schema in answers
 	config.DocsPath = ""     // huma's page loads a viewer from a public CDN
 	config.SchemasPath = ""
@@ -141,7 +145,7 @@ func New(cfg Config) (*Handler, error) {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"session": {Type: "apiKey", In: "cookie", Name: session.SecureCookie, Description: "The session of a signed-in browser."},
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "bhf_pat_…",
-			Description: "A personal access token, in the Authorization header only (RFC 6750 §2.1). Its scopes are account, token:<app> for each app whose access tokens it may be handed, and connect:<app> for each that it may connect by token exchange."},
+			Description: "A personal access token, in the Authorization header only (RFC 6750 §2.1). Its scopes are account, token:<app> for each app whose access tokens it may be handed, connect:<app> for each that it may connect by token exchange, and operate to see and stop, as an admin, what runs for everybody."},
 	}
 	h.api = humago.New(h.mux, config)
 	h.api.UseMiddleware(h.admit)
@@ -198,6 +202,7 @@ const (
 	handOut   access = "hand_out"  // with a token that has the scope token:<app>, and in no other way
 	connect   access = "connect"   // in a browser, or with a token that has the scope connect:<app>
 	admins    access = "admin"     // in a browser, as an admin
+	operators access = "operator"  // the same, or with a token of an admin that has the scope operate
 )
 
 // accessKey is where an operation's access is in its Metadata.
@@ -258,7 +263,7 @@ func register[I, O any](h *Handler, rt route, f func(context.Context, *I) (*O, e
 	}
 	switch rt.who {
 	case everybody:
-	case account, connect:
+	case account, connect, operators:
 		op.Security = []map[string][]string{{"session": {}}, {"bearer": {}}}
 	case holders, handOut:
 		op.Security = []map[string][]string{{"bearer": {}}}

@@ -73,6 +73,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 	nobody, bob := s.Browser(t), s.Browser(t).SignIn("bob")
 	s.AddApp(t, "other")
 	powerless := s.Program(t, "alice", "token:other", "connect:other")
+	noAdmin := s.Program(t, "bob", "account", "operate")
 	var program *fronttest.Browser
 	var document struct {
 		OpenAPI string
@@ -88,7 +89,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 	for _, path := range slices.Sorted(maps.Keys(document.Paths)) {
 		for method, op := range document.Paths[path] {
 			n++
-			program = s.Program(t, "alice", "account", "token:warehouse", "connect:warehouse") // a new one: an operation may revoke it
+			program = s.Program(t, "alice", "account", "operate", "token:warehouse", "connect:warehouse") // a new one: an operation may revoke it
 			t.Run(op.OperationID, func(t *testing.T) {
 				target := strings.NewReplacer("{id}", "warehouse", "{app}", "warehouse").Replace(path)
 				var body any
@@ -127,11 +128,14 @@ func TestWhoMayDoWhat(t *testing.T) {
 				if op.OperationID == "logout" {
 					return
 				}
-				admin := slices.ContainsFunc([]string{"oauth-apps", "revocations", "deliveries", "audit", "keys"}, func(area string) bool {
+				admin := slices.ContainsFunc([]string{"oauth-apps", "revocations", "deliveries", "audit", "keys", "orchestrators"}, func(area string) bool {
 					return strings.HasPrefix(path, "/api/v1/"+area)
 				})
 				if admin {
 					refused(t, call(bob), 403, "admin_required")
+					if byToken {
+						refused(t, call(noAdmin), 403, "admin_required")
+					}
 				} else if a := call(bob); strings.Contains(a.Body, "admin_required") || a.Status == 401 {
 					t.Errorf("bob is answered %d %s", a.Status, a.Body)
 				}

@@ -34,21 +34,26 @@ var unrecorded = map[string]bool{"list-oauth-app-presets": true, "get-redirect-u
 
 // recordRead records that an admin looked at what is not theirs. What cannot be recorded is not shown.
 func (h *Handler) recordRead(ctx context.Context, rt route, failed error) error {
-	if rt.who != admins || rt.method != http.MethodGet || unrecorded[rt.id] {
+	if rt.who != admins && rt.who != operators || rt.method != http.MethodGet || unrecorded[rt.id] {
 		return failed
 	}
 	outcome := "ok"
 	if failed != nil {
 		outcome = problem(failed, "").Code
 	}
-	c := from(ctx)
-	if err := h.cfg.Record(ctx, audit.Entry{
-		Actor: c.user.ID, Action: audit.AdminRead, Object: strings.TrimPrefix(c.request.URL.Path, Prefix+"/"), Outcome: outcome,
-		Detail: map[string]string{"operation": rt.id}, Request: httpserver.RequestID(ctx),
-	}); err != nil {
+	if err := h.recordLook(ctx, rt.id, outcome); err != nil {
 		return err
 	}
 	return failed
+}
+
+// recordLook records one look of an admin.
+func (h *Handler) recordLook(ctx context.Context, operation, outcome string) error {
+	c := from(ctx)
+	return h.cfg.Record(ctx, audit.Entry{
+		Actor: c.user.ID, Action: audit.AdminRead, Object: strings.TrimPrefix(c.request.URL.Path, Prefix+"/"), Outcome: outcome,
+		Detail: map[string]string{"operation": operation}, Request: httpserver.RequestID(ctx),
+	})
 }
 
 // AuditFilter says which records are wanted. It is exported because huma reads the parameters of an embedded struct
@@ -92,10 +97,7 @@ func (h *Handler) listAudit(ctx context.Context, in *listAuditInput) (*listAudit
 	if len(records) > in.Limit {
 		records = records[:in.Limit]
 		out.Body.NextCursor = strconv.FormatInt(records[in.Limit-1].Seq, 10)
-		next := *from(ctx).request.URL
-		q := next.Query()
-		q.Set("cursor", out.Body.NextCursor)
-		out.Link = "<" + next.Path + "?" + q.Encode() + `>; rel="next"`
+		out.Link = link(ctx, out.Body.NextCursor)
 	}
 	names := map[string]string{}
 	for _, r := range records {

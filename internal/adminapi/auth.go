@@ -9,7 +9,6 @@ import (
 	"github.com/behalf-project/behalf/internal/returnto"
 	"github.com/behalf-project/behalf/internal/secret"
 	"github.com/behalf-project/behalf/internal/tokens"
-	"github.com/behalf-project/behalf/internal/users"
 )
 
 // admitSession fills c from the session cookie.
@@ -25,9 +24,8 @@ func (h *Handler) admitSession(c *caller, who access) (err error) {
 	if c.session, c.user, err = h.cfg.Sessions.FromRequest(c.request); err != nil {
 		return err
 	}
-	if who == admins && !c.user.Has(users.Admin) {
-		return &fault.Error{Kind: fault.Denied, Code: "admin_required", Owner: fault.Admin,
-			Detail: "Only an admin may do this. You are signed in as " + c.user.Username + ", who is not one."}
+	if who == admins || who == operators {
+		return c.admin()
 	}
 	return nil
 }
@@ -53,6 +51,8 @@ func (h *Handler) admitToken(c *caller, who access, app string) (err error) {
 		scope = tokens.HandOut(app)
 	case connect:
 		scope = tokens.Connect(app)
+	case operators:
+		return c.operates()
 	default:
 		return &fault.Error{Kind: fault.Denied, Code: "session_required", Owner: fault.User, Detail: "No token may do this. Sign in in a browser."}
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/behalf-project/behalf/connectedapps"
 	"github.com/behalf-project/behalf/internal/fault"
-	"github.com/behalf-project/behalf/internal/securitycontext"
 	"github.com/behalf-project/behalf/internal/users"
 )
 
@@ -132,15 +131,8 @@ func (h *Handler) listRevocations(ctx context.Context, _ *struct{}) (*listRevoca
 }
 
 func revocation(r connectedapps.Revocation) Revocation {
-	principal := ""
-	if !r.Scope.Principal.Anonymous() {
-		principal = r.Scope.Principal.Subject
-		if r.Scope.Principal.Realm != securitycontext.Local {
-			principal = r.Scope.Principal.Realm + " " + principal
-		}
-	}
 	return Revocation{
-		ID: r.ID, Principal: principal, OAuthApp: r.App, Everything: r.Scope.Everything, Reason: r.Reason, Actor: r.Actor,
+		ID: r.ID, Principal: principal(r.Scope.Principal), OAuthApp: r.App, Everything: r.Scope.Everything, Reason: r.Reason, Actor: r.Actor,
 		CreatedAt: r.CreatedAt, People: r.People, Connections: r.Grants,
 		Provider: ProviderProgress{Total: r.Queued, Done: r.Done(), Failed: r.Failed, Waiting: r.Waiting, Unsupported: r.Grants - r.Queued},
 	}

@@ -5,7 +5,7 @@ import "net/http"
 // routes lists every operation. Their ids are names in generated clients: they never change.
 func (h *Handler) routes() {
 	const auth, apps, connected, mine, sources, records, dataKeys = "Sign-in", "OAuth apps", "Connected apps", "Tokens", "Data sources", "Audit", "Data keys"
-	const revocations, notices = "Containment", "Notices"
+	const revocations, notices, running = "Containment", "Notices", "What runs"
 
 	register(h, route{"login", http.MethodPost, "/auth/login", "Sign in with a password", auth, everybody, 200}, h.login)
 	register(h, route{"me", http.MethodGet, "/auth/me", "Who is signed in", auth, signedIn, 200}, h.me)
@@ -50,6 +50,13 @@ func (h *Handler) routes() {
 	register(h, route{"replay-delivery", http.MethodPost, "/deliveries/{id}/replay", "Deliver an event again", notices, admins, 201}, h.replayDelivery)
 
 	register(h, route{"list-data-sources", http.MethodGet, "/data-sources", "List the data sources and whether they answer", sources, account, 200}, h.listSources)
+
+	register(h, route{"list-queries", http.MethodGet, "/queries", "List one's queries that wait or run", running, account, 200}, h.listQueries)
+	register(h, route{"cancel-query", http.MethodDelete, "/queries/{id}", "Cancel a query", running, account, 200}, h.cancelQuery)
+	register(h, route{"list-orchestrators", http.MethodGet, "/orchestrators", "List the open orchestrators", running, operators, 200}, h.listOrchestrators)
+	register(h, route{"drain-orchestrator", http.MethodPost, "/orchestrators/{id}/drain", "Close idle sessions, and forget the orchestrator once its queries have ended", running, operators, 200}, h.drainOrchestrator)
+	register(h, route{"flush-orchestrator", http.MethodPost, "/orchestrators/{id}/flush", "Drop the results and pre-aggregations of its people", running, operators, 200}, h.flushOrchestrator)
+	register(h, route{"list-preaggregations", http.MethodGet, "/preaggregations", "List one's pre-aggregations that are kept or built", running, account, 200}, h.listPreAggregations)
 
 	register(h, route{"list-audit", http.MethodGet, "/audit", "List who did what, the newest first", records, admins, 200}, h.listAudit)
 	register(h, route{"export-audit", http.MethodGet, "/audit/export", "Export the records, the oldest first", records, admins, 200}, h.exportAudit)

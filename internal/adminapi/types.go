@@ -439,7 +439,7 @@ type Token struct {
 // NewToken asks for a personal access token.
 type NewToken struct {
 	Name             string   `json:"name" doc:"What uses it." example:"nightly notebook"`
-	Scopes           []string `json:"scopes" nullable:"false" doc:"account, token:<app> for each app whose access tokens it may be handed, and connect:<app> for each that it may connect by token exchange." example:"[\"token:databricks\"]"`
+	Scopes           []string `json:"scopes" nullable:"false" doc:"account, token:<app> for each app whose access tokens it may be handed, connect:<app> for each that it may connect by token exchange, and operate to see and stop, as an admin, what runs for everybody." example:"[\"token:databricks\"]"`
 	ExpiresInSeconds *int64   `json:"expires_in_seconds,omitempty" doc:"Its life; 90 days when absent, at most a year. 0 is without end, where the server allows it." maximum:"3153600000"`
 }
 
@@ -498,6 +498,114 @@ type Liveness struct {
 	LatencyMS int64     `json:"latency_ms"`
 	Detail    string    `json:"detail" doc:"What is wrong; empty when nothing is."`
 	Required  bool      `json:"required" doc:"Whether the server counts as not ready without it."`
+}
+
+// Person is somebody, as far as it is known who.
+type Person struct {
+	Principal string `json:"principal" doc:"Their id; of other issuers, the issuer and the subject there. Empty for who asked without a name, and for the service account."`
+	Username  string `json:"username" doc:"Today's, of people of this server; else what they were called in the request."`
+}
+
+// QueryList is a page of queries, those that were asked first first.
+type QueryList struct {
+	Items      []Query `json:"items" nullable:"false"`
+	NextCursor string  `json:"next_cursor" doc:"For the next page; empty on the last one."`
+}
+
+// Query is one statement that waits or runs in the process that answers. Its text is shown to nobody.
+type Query struct {
+	ID         string     `json:"id" example:"qry_01jc3v4k9e8r7x2m5n0q6t1w3y"`
+	Person     Person     `json:"person" doc:"Who asks."`
+	RequestID  string     `json:"request_id"`
+	DataSource string     `json:"data_source"`
+	Domain     string     `json:"domain"`
+	Kind       string     `json:"kind" enum:"statement,refresh_key,rollup_read,rollup_build"`
+	Of         string     `json:"of" doc:"Whose refresh key, or which pre-aggregation; empty for a statement."`
+	Statement  string     `json:"statement" doc:"Stands for its text: a hash, as in the log."`
+	RunAs      string     `json:"run_as" enum:"user,service_account"`
+	Account    string     `json:"account" doc:"Name of the service account, when it runs as that."`
+	State      string     `json:"state" enum:"waiting,running,stopping" doc:"stopping: nobody waits for it any more, and the database has not let go yet."`
+	Place      int        `json:"place" doc:"In line, from 1; 0 once it runs."`
+	AskedAt    *time.Time `json:"asked_at,omitempty" doc:"Absent where others may have asked first."`
+	Since      time.Time  `json:"since" doc:"When its state began."`
+	Askers     int        `json:"askers" doc:"Requests that wait for it; 0 for what is done ahead."`
+}
+
+// CanceledQuery is what a cancellation did.
+type CanceledQuery struct {
+	Query     Query `json:"query" doc:"As it was."`
+	GoesOn    bool  `json:"goes_on" doc:"Others wait for it too: it is no longer yours."`
+	Confirmed bool  `json:"confirmed" doc:"The database has let go of it. If not, it was told to, and had not within 5 seconds."`
+}
+
+// OrchestratorList is a page of orchestrators, in the order of their names.
+type OrchestratorList struct {
+	Items      []Orchestrator `json:"items" nullable:"false"`
+	NextCursor string         `json:"next_cursor" doc:"For the next page; empty on the last one."`
+}
+
+// Orchestrator is one that is open in the process that answers.
+type Orchestrator struct {
+	ID         string            `json:"id" example:"orc_5e884898da28047151d0e56f"`
+	Name       string            `json:"name" example:"CUBE_APP_alice"`
+	Username   string            `json:"username" doc:"Of who used it last."`
+	People     []Person          `json:"people" nullable:"false" doc:"Who use it: one, unless contextToOrchestratorId puts several together."`
+	MorePeople bool              `json:"more_people" doc:"There are more than people names."`
+	State      string            `json:"state" enum:"cold,warm,busy,draining" doc:"cold: no session; warm: idle ones; busy: a query waits or runs; draining: it is forgotten when that has ended."`
+	Sessions   OpenSessions      `json:"sessions"`
+	Waiting    int               `json:"waiting"`
+	Running    int               `json:"running"`
+	Cache      OrchestratorCache `json:"cache"`
+	UsedAt     time.Time         `json:"used_at"`
+}
+
+// OpenSessions are sessions at data sources, as its people.
+type OpenSessions struct {
+	Open int `json:"open"`
+	Idle int `json:"idle"`
+}
+
+// OrchestratorCache is what is cached for its people.
+type OrchestratorCache struct {
+	Results int   `json:"results"`
+	Bytes   int64 `json:"bytes"`
+}
+
+// Drained is what draining did.
+type Drained struct {
+	Name   string `json:"name"`
+	Closed int    `json:"closed" doc:"Pools of idle sessions that were closed."`
+	Under  int    `json:"under_way" doc:"Queries that wait or run. When they have ended, the rest is closed."`
+}
+
+// Flushed is what flushing did. What the service account fetched is everybody's, and stays.
+type Flushed struct {
+	Name            string `json:"name"`
+	Results         int    `json:"results" doc:"Cached results that were dropped."`
+	PreAggregations int    `json:"pre_aggregations" doc:"Pre-aggregations that were dropped."`
+}
+
+// PreAggregationList is a page of pre-aggregations, in the order of their ids.
+type PreAggregationList struct {
+	Items      []PreAggregation `json:"items" nullable:"false"`
+	NextCursor string           `json:"next_cursor" doc:"For the next page; empty on the last one."`
+}
+
+// PreAggregation is a pre-aggregation as the process that answers keeps it for one credential.
+type PreAggregation struct {
+	ID            string     `json:"id" example:"rol_5e884898da28047151d0e56f"`
+	Name          string     `json:"name" example:"orders.main" doc:"Empty where no query could have used it since the start."`
+	Owner         Person     `json:"owner" doc:"Whose credential fetched its rows."`
+	Shared        bool       `json:"shared" doc:"The service account fetched them, for everybody who may use the source."`
+	DataSource    string     `json:"data_source"`
+	Domain        string     `json:"domain"`
+	State         string     `json:"state" enum:"waiting,running,done,failed,unknown" doc:"Of its latest build; unknown where there was none since the start. The log says why one failed."`
+	Structure     string     `json:"structure" doc:"Stands for how its rows are grouped: a hash."`
+	Partitions    int        `json:"partitions" doc:"That are kept."`
+	Rows          int64      `json:"rows"`
+	Bytes         int64      `json:"bytes"`
+	OldestBuiltAt *time.Time `json:"oldest_built_at,omitempty" doc:"When the oldest of its partitions was built."`
+	BuiltAt       *time.Time `json:"built_at,omitempty" doc:"When the newest was."`
 }
 
 // AuditList is a page of records, the newest first.

@@ -35,16 +35,21 @@ const (
 	UserEnabled      Action = "user.enabled"
 	PasswordRehashed Action = "user.password_rehashed"
 	QueryFellBack    Action = "query.fell_back"
-	ConsentRefused   Action = "consent.refused"
-	TokenCreated     Action = "token.created"
-	TokenRevoked     Action = "token.revoked"
-	GrantHandedOut   Action = "grant.handed_out"
-	ProgramAllowed   Action = "program.allowed" // a program may sign in as this person
-	ProgramDenied    Action = "program.denied"
-	AdminRead        Action = "admin.read"       // an admin looked at what is not theirs
-	Exported         Action = "audit.exported"   // somebody took the records away
-	Verified         Action = "audit.verified"   // somebody had the chains checked
-	Checkpoint       Action = "audit.checkpoint" // written by the store: the ends of the other chains
+	QueryCanceled    Action = "query.canceled" // by whose it was, or an admin
+
+	OrchestratorDrained Action = "orchestrator.drained"
+	OrchestratorFlushed Action = "orchestrator.flushed" // results and rollups were dropped
+
+	ConsentRefused Action = "consent.refused"
+	TokenCreated   Action = "token.created"
+	TokenRevoked   Action = "token.revoked"
+	GrantHandedOut Action = "grant.handed_out"
+	ProgramAllowed Action = "program.allowed" // a program may sign in as this person
+	ProgramDenied  Action = "program.denied"
+	AdminRead      Action = "admin.read"       // an admin looked at what is not theirs
+	Exported       Action = "audit.exported"   // somebody took the records away
+	Verified       Action = "audit.verified"   // somebody had the chains checked
+	Checkpoint     Action = "audit.checkpoint" // written by the store: the ends of the other chains
 
 	KeysRotationStarted Action = "keys.rotation_started"
 	KeysRotated         Action = "keys.rotated"   // the old data keys are gone

@@ -41,6 +41,7 @@ import (
 	"github.com/behalf-project/behalf/internal/tokens"
 	"github.com/behalf-project/behalf/internal/users"
 	"github.com/behalf-project/behalf/oauthapps"
+	"github.com/behalf-project/behalf/orchestrator"
 )
 
 // Domain is the id of the default workspace.
@@ -74,6 +75,9 @@ type Server struct {
 	Records  *audit.Writer
 	PATs     *tokens.Service
 	Provider *Provider
+
+	Warehouse     *Warehouse
+	Orchestrators *orchestrator.Orchestrators
 
 	StopRecording func() // from then on nothing can be recorded that changes nothing
 
@@ -209,11 +213,21 @@ func (s *Server) build(t testing.TB, mux *http.ServeMux, log *zap.Logger) (err e
 			return a.Name, err
 		},
 	})
+	s.Warehouse = &Warehouse{}
+	s.Orchestrators = orchestrator.New(orchestrator.Config{Drivers: s.Warehouse, Log: log})
+	t.Cleanup(func() {
+		over, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+		cancel() // what runs is cancelled
+		if err := s.Orchestrators.Close(over); err != nil {
+			t.Errorf("close the orchestrators: %v", err)
+		}
+	})
 	api, err := adminapi.New(adminapi.Config{
 		PublicURL: s.URL, Domain: Domain, People: s.People, Sessions: s.Sessions, Tokens: s.PATs, Apps: s.Apps, Grants: s.Tokens, Flow: s.Flow,
 		HandOuts:  connectedapps.NewHandOuts(connectedapps.HandOutConfig{Tokens: s.Tokens, Record: s.Records.Record, Now: s.Now}),
 		Providers: client, Sources: sources{}, Keys: s.Store.Keys(), Audit: s.Store.Audit(), Record: s.Records.Record,
 		Revocations: s.Tokens, Deliveries: event.NewDispatcher(event.Config{Store: s.Store.Events(), Now: s.Now}), Log: log, Now: s.Now,
+		Queries: s.Orchestrators, Orchestrators: s.Orchestrators, PreAggregations: s.Orchestrators,
 	})
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ const (
 	Revoke            Prefix = "rev" // one act of containment
 	Rotation          Prefix = "krt" // of the data keys
 	Connect           Prefix = "cs"  // one attempt to authorize an OAuth app
+	Query             Prefix = "qry" // one statement on its way
 	Device            Prefix = "dev" // one program that asks to sign in
 	AuthorizationCode Prefix = "cod" // of ours
 )

@@ -26,6 +26,9 @@ func notBuiltIn() error {
 // Open says that DuckDB is not built in.
 func Open(Config) (*Store, error) { return nil, notBuiltIn() }
 
+// IDs is never asked.
+func (s *Store) IDs(func(driverfactory.PoolKey) bool) []ID { return nil }
+
 // Tables is never asked.
 func (s *Store) Tables(ID) []Table { return nil }
 

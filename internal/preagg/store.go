@@ -4,6 +4,7 @@ package preagg
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -349,6 +350,49 @@ func (s *Store) room(o *owner, n int64) error {
 		}
 	}
 	return nil
+}
+
+// IDs returns the rollups that there may be tables of, of the credentials that match agrees to, in no order. It reads a
+// folder for each credential. match is called under a lock and must not use the Store.
+func (s *Store) IDs(match func(driverfactory.PoolKey) bool) (ids []ID) {
+	if s.begin() != nil {
+		return nil
+	}
+	defer s.running.Done()
+	var scopes []*scope
+	s.mu.Lock()
+	for _, sc := range s.scopes {
+		if match(sc.key) {
+			scopes = append(scopes, sc)
+		}
+	}
+	s.mu.Unlock()
+	for _, sc := range scopes {
+		structures, err := s.structures(sc)
+		if err != nil {
+			s.cfg.Log.Error("a folder of rollups cannot be read", zap.String("file", sc.place.String()), zap.Error(err))
+		}
+		for _, structure := range structures {
+			ids = append(ids, ID{sc.key, structure})
+		}
+	}
+	return ids
+}
+
+// structures returns those of the rollups in the folder of sc.
+func (s *Store) structures(sc *scope) (all [][sha256.Size]byte, err error) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	if sc.over != nil || !sc.made {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(s.folder(sc))
+	for _, e := range entries {
+		if structure, ok := parseStructure(e.Name()); ok {
+			all = append(all, structure)
+		}
+	}
+	return all, err
 }
 
 // Tables returns the newest Table of each partition of a rollup, in the order of their names; none when there are none.

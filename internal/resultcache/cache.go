@@ -189,6 +189,17 @@ func (c *Cache) Stats() Stats {
 	return s
 }
 
+// Of returns how many results principal, a Principal.Key, has here, and their bytes.
+func (c *Cache) Of(principal string) (entries int, bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.owners[principal]
+	if o == nil {
+		return 0, 0
+	}
+	return o.items.Len(), o.bytes
+}
+
 // keep adds f, which m made, to the forms of its item, and reports whether it did: not when that has left the cache
 // meanwhile.
 func (c *Cache) keep(m *making, f form) bool {

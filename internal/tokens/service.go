@@ -192,6 +192,10 @@ func (s *Service) check(ctx context.Context, t *Token, r Request) (wrong []fault
 func (s *Service) InWords(ctx context.Context, scopes []string) ([]string, error) {
 	words := make([]string, len(scopes))
 	for i, scope := range scopes {
+		if Scope(scope) == Operate {
+			words[i] = "See and stop what runs here for everybody, as long as you are an admin"
+			continue
+		}
 		slug, ok := Scope(scope).App()
 		if !ok {
 			words[i] = "See and manage your connected apps and tokens"

@@ -33,6 +33,9 @@ type Scope string
 // Account is reading and managing what is one's own: connected apps, tokens. It hands out no access token.
 const Account Scope = "account"
 
+// Operate is seeing and stopping what runs here for everybody. It is worth something as long as its person is an admin.
+const Operate Scope = "operate"
+
 // slugPattern is how the slug of an app is written. Its id names it in no scope.
 var slugPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
@@ -62,13 +65,13 @@ func Scopes(asked []string) ([]string, error) {
 	scopes := slices.Compact(slices.Sorted(slices.Values(asked)))
 	switch {
 	case len(scopes) == 0:
-		return nil, fault.New(fault.Invalid, "A token needs a scope: account, token:<app> to be handed the access tokens of an app, or connect:<app> to connect one by token exchange.")
+		return nil, fault.New(fault.Invalid, "A token needs a scope: account, token:<app> to be handed the access tokens of an app, connect:<app> to connect one by token exchange, or operate for admins.")
 	case len(scopes) > maxScopes:
 		return nil, fault.New(fault.Invalid, "A token has %d scopes at most.", maxScopes)
 	}
 	for _, scope := range scopes {
-		if slug, ok := Scope(scope).App(); Scope(scope) != Account && (!ok || !slugPattern.MatchString(slug)) {
-			return nil, fault.New(fault.Invalid, "There is no scope %q. There are account, token:<app> and connect:<app>.", scope)
+		if slug, ok := Scope(scope).App(); Scope(scope) != Account && Scope(scope) != Operate && (!ok || !slugPattern.MatchString(slug)) {
+			return nil, fault.New(fault.Invalid, "There is no scope %q. There are account, operate, token:<app> and connect:<app>.", scope)
 		}
 	}
 	return scopes, nil

@@ -501,6 +501,108 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/orchestrators": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the open orchestrators */
+        get: operations["list-orchestrators"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orchestrators/{id}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Close idle sessions, and forget the orchestrator once its queries have ended */
+        post: operations["drain-orchestrator"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orchestrators/{id}/flush": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Drop the results and pre-aggregations of its people */
+        post: operations["flush-orchestrator"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/preaggregations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List one's pre-aggregations that are kept or built */
+        get: operations["list-preaggregations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/queries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List one's queries that wait or run */
+        get: operations["list-queries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/queries/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Cancel a query */
+        delete: operations["cancel-query"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/revocations": {
         parameters: {
             query?: never;
@@ -703,6 +805,14 @@ export interface components {
             /** Format: date-time */
             since: string;
         };
+        CanceledQuery: {
+            /** @description The database has let go of it. If not, it was told to, and had not within 5 seconds. */
+            confirmed: boolean;
+            /** @description Others wait for it too: it is no longer yours. */
+            goes_on: boolean;
+            /** @description As it was. */
+            query: components["schemas"]["Query"];
+        };
         ConnectSession: {
             /** @description The slug of the OAuth app. */
             app: string;
@@ -882,6 +992,19 @@ export interface components {
             token_url: string;
             userinfo_url: string;
         };
+        Drained: {
+            /**
+             * Format: int64
+             * @description Pools of idle sessions that were closed.
+             */
+            closed: number;
+            name: string;
+            /**
+             * Format: int64
+             * @description Queries that wait or run. When they have ended, the rest is closed.
+             */
+            under_way: number;
+        };
         ExchangeRequest: {
             /** @description A JWT that names you, of an issuer that the app names. It is kept nowhere. */
             subject_token: string;
@@ -890,6 +1013,19 @@ export interface components {
              * @enum {string}
              */
             subject_token_type?: "urn:ietf:params:oauth:token-type:jwt" | "urn:ietf:params:oauth:token-type:id_token" | "urn:ietf:params:oauth:token-type:access_token";
+        };
+        Flushed: {
+            name: string;
+            /**
+             * Format: int64
+             * @description Pre-aggregations that were dropped.
+             */
+            pre_aggregations: number;
+            /**
+             * Format: int64
+             * @description Cached results that were dropped.
+             */
+            results: number;
         };
         HandedOut: {
             access_token: string;
@@ -1147,7 +1283,7 @@ export interface components {
              */
             name: string;
             /**
-             * @description account, token:<app> for each app whose access tokens it may be handed, and connect:<app> for each that it may connect by token exchange.
+             * @description account, token:<app> for each app whose access tokens it may be handed, connect:<app> for each that it may connect by token exchange, and operate to see and stop, as an admin, what runs for everybody.
              * @example [
              *       "token:databricks"
              *     ]
@@ -1292,9 +1428,103 @@ export interface components {
             token_url?: string;
             userinfo_url?: string;
         };
+        OpenSessions: {
+            /** Format: int64 */
+            idle: number;
+            /** Format: int64 */
+            open: number;
+        };
+        Orchestrator: {
+            cache: components["schemas"]["OrchestratorCache"];
+            /** @example orc_5e884898da28047151d0e56f */
+            id: string;
+            /** @description There are more than people names. */
+            more_people: boolean;
+            /** @example CUBE_APP_alice */
+            name: string;
+            /** @description Who use it: one, unless contextToOrchestratorId puts several together. */
+            people: components["schemas"]["Person"][];
+            /** Format: int64 */
+            running: number;
+            sessions: components["schemas"]["OpenSessions"];
+            /**
+             * @description cold: no session; warm: idle ones; busy: a query waits or runs; draining: it is forgotten when that has ended.
+             * @enum {string}
+             */
+            state: "cold" | "warm" | "busy" | "draining";
+            /** Format: date-time */
+            used_at: string;
+            /** @description Of who used it last. */
+            username: string;
+            /** Format: int64 */
+            waiting: number;
+        };
+        OrchestratorCache: {
+            /** Format: int64 */
+            bytes: number;
+            /** Format: int64 */
+            results: number;
+        };
+        OrchestratorList: {
+            items: components["schemas"]["Orchestrator"][];
+            /** @description For the next page; empty on the last one. */
+            next_cursor: string;
+        };
         PauseRequest: {
             /** @description What people read while it is paused. */
             note?: string;
+        };
+        Person: {
+            /** @description Their id; of other issuers, the issuer and the subject there. Empty for who asked without a name, and for the service account. */
+            principal: string;
+            /** @description Today's, of people of this server; else what they were called in the request. */
+            username: string;
+        };
+        PreAggregation: {
+            /**
+             * Format: date-time
+             * @description When the newest was.
+             */
+            built_at?: string;
+            /** Format: int64 */
+            bytes: number;
+            data_source: string;
+            domain: string;
+            /** @example rol_5e884898da28047151d0e56f */
+            id: string;
+            /**
+             * @description Empty where no query could have used it since the start.
+             * @example orders.main
+             */
+            name: string;
+            /**
+             * Format: date-time
+             * @description When the oldest of its partitions was built.
+             */
+            oldest_built_at?: string;
+            /** @description Whose credential fetched its rows. */
+            owner: components["schemas"]["Person"];
+            /**
+             * Format: int64
+             * @description That are kept.
+             */
+            partitions: number;
+            /** Format: int64 */
+            rows: number;
+            /** @description The service account fetched them, for everybody who may use the source. */
+            shared: boolean;
+            /**
+             * @description Of its latest build; unknown where there was none since the start. The log says why one failed.
+             * @enum {string}
+             */
+            state: "waiting" | "running" | "done" | "failed" | "unknown";
+            /** @description Stands for how its rows are grouped: a hash. */
+            structure: string;
+        };
+        PreAggregationList: {
+            items: components["schemas"]["PreAggregation"][];
+            /** @description For the next page; empty on the last one. */
+            next_cursor: string;
         };
         Preset: {
             auth_methods: string[];
@@ -1411,6 +1641,55 @@ export interface components {
              * @description Not confirmed yet. They are told at the pace they bear, and again for three days.
              */
             waiting: number;
+        };
+        Query: {
+            /** @description Name of the service account, when it runs as that. */
+            account: string;
+            /**
+             * Format: date-time
+             * @description Absent where others may have asked first.
+             */
+            asked_at?: string;
+            /**
+             * Format: int64
+             * @description Requests that wait for it; 0 for what is done ahead.
+             */
+            askers: number;
+            data_source: string;
+            domain: string;
+            /** @example qry_01jc3v4k9e8r7x2m5n0q6t1w3y */
+            id: string;
+            /** @enum {string} */
+            kind: "statement" | "refresh_key" | "rollup_read" | "rollup_build";
+            /** @description Whose refresh key, or which pre-aggregation; empty for a statement. */
+            of: string;
+            /** @description Who asks. */
+            person: components["schemas"]["Person"];
+            /**
+             * Format: int64
+             * @description In line, from 1; 0 once it runs.
+             */
+            place: number;
+            request_id: string;
+            /** @enum {string} */
+            run_as: "user" | "service_account";
+            /**
+             * Format: date-time
+             * @description When its state began.
+             */
+            since: string;
+            /**
+             * @description stopping: nobody waits for it any more, and the database has not let go yet.
+             * @enum {string}
+             */
+            state: "waiting" | "running" | "stopping";
+            /** @description Stands for its text: a hash, as in the log. */
+            statement: string;
+        };
+        QueryList: {
+            items: components["schemas"]["Query"][];
+            /** @description For the next page; empty on the last one. */
+            next_cursor: string;
         };
         RedirectURI: {
             /**
@@ -2667,6 +2946,211 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TestReport"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-orchestrators": {
+        parameters: {
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+                /** @description The next_cursor of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrchestratorList"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "drain-orchestrator": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Drained"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "flush-orchestrator": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Flushed"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-preaggregations": {
+        parameters: {
+            query?: {
+                /** @description Everybody's, and not only your own: for admins, and with a token for those with the scope operate. */
+                all?: boolean;
+                /** @description How many at most. */
+                limit?: number;
+                /** @description The next_cursor of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreAggregationList"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-queries": {
+        parameters: {
+            query?: {
+                /** @description Everybody's, and not only your own: for admins, and with a token for those with the scope operate. */
+                all?: boolean;
+                /** @description How many at most. */
+                limit?: number;
+                /** @description The next_cursor of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryList"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "cancel-query": {
+        parameters: {
+            query?: {
+                /** @description Everybody's, and not only your own: for admins, and with a token for those with the scope operate. */
+                all?: boolean;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CanceledQuery"];
                 };
             };
             /** @description Refused or failed */

@@ -88,6 +88,7 @@ export function useScopeWords() {
   const apps = useQuery(connectedAppsQuery);
   return (scope: string) => {
     if (scope === "account") return t.account;
+    if (scope === "operate") return t.operate;
     const [kind, slug = ""] = scope.split(":");
     const name = apps.data?.find((a) => a.app === slug)?.name ?? slug;
     return kind === "token" ? t.handOut(name) : kind === "connect" ? t.connect(name) : "";

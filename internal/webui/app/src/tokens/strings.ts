@@ -9,6 +9,7 @@ export const tokens = {
   empty: "You need none to query in the browser. Create one where a program should be handed your access to a connected app.",
   columns: { name: "Name", scopes: "May", used: "Last used", ends: "Ends", actions: "Actions" },
   account: "Manage your connected apps and tokens",
+  operate: "See and stop what runs for everybody",
   handOut: (name: string) => `Be handed your ${name} access token`,
   connect: (name: string) => `Connect ${name} by token exchange`,
   never: "Never",
