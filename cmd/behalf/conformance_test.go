@@ -31,6 +31,39 @@ var featuresOfCube = map[string][]string{
 	},
 }
 
+// The rows of Cube's tables of dates, filters and errors, by what they begin with.
+var rowsOfCube = map[string][]string{
+	"Relative dates": {
+		"1: this, last or next unit", "2: the last or next N units, without the current one", "3: today", "4: yesterday, tomorrow",
+		"5: from A to B, by the smallest unit that is named", "6: one date", "what is no date", "the whole text, whatever its case",
+		"in the zone of the query, on the days of change too",
+	},
+	"Filters by their parts": {
+		"a filter: member, operator, values", "values: texts, numbers, booleans, null", "groups: `or` and `and`, one key, in one another",
+		"an empty group is ignored", "the list itself is an `and`", "values that are missing", "an operator that there is not",
+		"dimensions filter rows, measures groups of rows", "both in one group are refused", "the member need not be selected, and its cube is joined",
+		"`equals`, `in`: one, several, with null, null alone", "`notEquals`, `notIn`: one, several, with null, null alone",
+		"`contains`: one, several, with null, null alone", "`notContains`: one, several, with null, null alone", "`startsWith`, `notStartsWith`",
+		"`endsWith`, `notEndsWith`", "`gt`, `gte`, `lt`, `lte`: one, the first of several, null alone", "`set`, `notSet`", "`inDateRange`, `onTheDate`",
+		"`notInDateRange`", "`beforeDate`", "`beforeOrOnDate`", "`afterDate`", "`afterOrOnDate`", "`measureFilter`", "wildcards in values are text",
+		"values are bound with the type of the member", "relative dates in filters", "one absolute date of a range is its whole day",
+		"a day alone ends with its last moment", "types of members do not limit the operators",
+	},
+	"Errors of the query API": {
+		"no token", "bad/expired token, any JWKS failure", "checkAuth threw", "scope", "context rejected by platform hook", "missing query",
+		"query not JSON", "schema violation", "empty query", "bad date", "missing filter values", "client too old", "limit over cap", "unknown cube",
+		"unknown member / wrong kind", "hidden member requested", "no join path", "requiredFilter missing", "model does not compile", "queryRewrite threw",
+		"database error", "execution timeout", "rollup-only mode miss", "partitions not built (API instance)", "malformed JSON body", "still running",
+		"anything else", "an object member expression", "`gt` with only null", "a bare-string JWT payload", "`authorization_required`",
+		"`reauthorization_required`", "`app_disabled`", "`refresh_failing`", "`database_denied`", "`too_many_queued`", "`queue_timeout`",
+	},
+	"Errors of a data model": {
+		"Unknown cube", "Unknown member", "No join path", "Row multiplication in number measure", "Missing pk with joins", "Unknown join target",
+		"sql missing", "Wrong enum", "YAML root key", "Cron", "Custom granularity unknown", "COMPILE_CONTEXT standalone", "USER_CONTEXT, which is taken",
+		"requiredFilter", "Policy condition", "View paths", "Measure+dimension in or-group",
+	},
+}
+
 // testName matches a test as the tables name it: with the names of subtests, and its package.
 var testName = regexp.MustCompile("`(Test\\w+)(/[^`]+)?` in `([^`]+)`")
 
@@ -64,18 +97,30 @@ func TestTheConformanceTablesNameTests(t *testing.T) {
 			}
 		}
 	}
+	for table, begins := range rowsOfCube {
+		for _, b := range begins {
+			if !slices.ContainsFunc(rows[table], func(row string) bool { return strings.HasPrefix(row, "| "+b+" |") }) {
+				t.Errorf("%s has no row %q", table, b)
+			}
+		}
+	}
 	cases, known := casesOfTheOracle(t)
 	for _, row := range slices.Concat(slices.Collect(maps.Values(rows))...) {
 		shown := row[strings.LastIndex(strings.TrimSuffix(row, "|"), "|")+1:]
 		tests := testName.FindAllStringSubmatch(shown, -1)
-		if len(tests) == 0 && !strings.Contains(shown, "not built yet: ") && !strings.Contains(shown, "shown by") {
+		if len(tests) == 0 && !strings.Contains(shown, "not built yet: ") && !strings.Contains(shown, "not here: ") && !strings.Contains(shown, "shown by") {
 			t.Errorf("no test is named by %s", row)
 		}
 		for _, m := range tests {
-			if err := testExists(m[1], m[3]); err != nil {
+			oracle := m[1] == "TestRowsAreCubes"
+			subtest := strings.TrimPrefix(m[2], "/")
+			if oracle {
+				subtest = "" // below: its names are those of the cases
+			}
+			if err := testExists(m[1], subtest, m[3]); err != nil {
 				t.Errorf("%v, which is named by %s", err, row)
 			}
-			if m[1] != "TestRowsAreCubes" || m[2] == "" {
+			if !oracle || m[2] == "" {
 				continue
 			}
 			pattern, found := m[2][1:], 0
@@ -140,20 +185,32 @@ func casesOfTheOracle(t *testing.T) (names []string, known knownToTheOracle) {
 	return names, known
 }
 
-// testExists returns an error unless a package has a test of that name.
-func testExists(name, pkg string) error {
+// testExists returns an error unless a package has a test of that name, with a case that begins with what stands before a
+// star in subtest.
+func testExists(name, subtest, pkg string) error {
 	files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pkg), "*_test.go"))
 	if err != nil {
 		return err
 	}
+	begins, _, _ := strings.Cut(subtest, "*")
+	begins = strings.TrimSpace(begins)
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}
-		if strings.Contains(string(text), "\nfunc "+name+"(t *testing.T") {
+		_, after, found := strings.Cut(string(text), "\nfunc "+name+"(t *testing.T")
+		if !found {
+			continue
+		}
+		body, _, _ := strings.Cut(after, "\n}\n")
+		if begins == "" || strings.Contains(body, `"`+begins) {
 			return nil
 		}
+		if strings.Contains(string(text), `"`+begins) && !strings.Contains(body, "struct") {
+			return nil // its cases stand beside it, as others share them
+		}
+		return fmt.Errorf("%s of %s has no case %q", name, pkg, subtest)
 	}
 	return fmt.Errorf("%s has no test %s", pkg, name)
 }

@@ -299,6 +299,7 @@ func TestWhatASelectIsRefusedFor(t *testing.T) {
 		{"no such number", `SELECT status FROM orders GROUP BY 2`, `Line 1, column 36: there is no column 2; the select list has 1`},
 		{"a column that shadows the list in GROUP BY", `SELECT status AS id FROM orders GROUP BY id`, `Line 1, column 42: orders.id is grouped by and not selected`},
 		{"an order by what is not selected", `SELECT status FROM orders GROUP BY 1 ORDER BY count(*)`, `Line 1, column 47: orders.count is not selected`},
+		{"an order by a name of two columns", `SELECT status AS x, id AS x FROM orders ORDER BY x`, `Line 1, column 50: two columns of the select list are called "x"`},
 		{"NULLS FIRST", `SELECT status FROM orders GROUP BY 1 ORDER BY 1 NULLS FIRST`, `Line 1, column 49: where NULLs are sorted is for the database to say`},
 		{"more rows than a query has", `SELECT status FROM orders LIMIT 50001`, `Line 1, column 33: a query has 50000 rows at most`},
 		{"half a row", `SELECT status FROM orders LIMIT 1.5`, `Line 1, column 33: 1.5 is no number of rows`},

@@ -232,7 +232,7 @@ func (v *converter) aggregate(e *call) (*datamodel.Member, error) {
 func (v *converter) counts(e *call) (*datamodel.Member, error) {
 	t := v.tables[0]
 	joined := func(m *datamodel.Member) bool { return m.Source != nil && len(m.Source.Path) > 1 }
-	if len(v.tables) > 1 || slices.ContainsFunc(t.cube.Members, joined) {
+	if len(v.tables) > 1 || slices.ContainsFunc(t.members, joined) {
 		return nil, e.fail("COUNT(*) counts the rows of one cube, and here some are joined; write MEASURE() of the count that is meant")
 	}
 	for _, m := range t.members {
@@ -310,10 +310,15 @@ func (v *converter) named(s *selection, e expr, listFirst bool) (selected, error
 	}
 	inList := -1
 	if c, ok := e.(*column); ok && len(c.path) == 1 {
-		inList = slices.IndexFunc(s.items, func(i item) bool {
-			_, ok := find(c.path[0], []item{i}, func(i item) string { return i.alias.text })
-			return ok && i.alias.kind != end
-		})
+		for i, one := range s.items {
+			if _, ok := find(c.path[0], []token{one.alias}, func(t token) string { return t.text }); !ok || one.alias.kind == end {
+				continue
+			}
+			if inList >= 0 && !v.columns[inList].same(v.columns[i]) {
+				return selected{}, c.fail("two columns of the select list are called %q; write the number of the one that is meant", clip(c.path[0].text))
+			}
+			inList = i
+		}
 	}
 	if inList >= 0 && listFirst {
 		return v.columns[inList], nil

@@ -50,6 +50,13 @@ func TestRelativeDates(t *testing.T) {
 		{"last month", utc, saturday, "2026-10-01T00:00:00.000", "2026-10-31T23:59:59.999"},
 		{"last quarter", utc, saturday, "2026-07-01T00:00:00.000", "2026-09-30T23:59:59.999"},
 		{"last year", utc, saturday, "2025-01-01T00:00:00.000", "2025-12-31T23:59:59.999"},
+		{"last second", utc, saturday, "2026-11-21T22:14:59.000", "2026-11-21T22:14:59.999"},
+		{"last minute", utc, saturday, "2026-11-21T22:14:00.000", "2026-11-21T22:14:59.999"},
+		{"next second", utc, saturday, "2026-11-21T22:15:01.000", "2026-11-21T22:15:01.999"},
+		{"next minute", utc, saturday, "2026-11-21T22:16:00.000", "2026-11-21T22:16:59.999"},
+		{"next hour", utc, saturday, "2026-11-21T23:00:00.000", "2026-11-21T23:59:59.999"},
+		{"next day", utc, saturday, "2026-11-22T00:00:00.000", "2026-11-22T23:59:59.999"},
+		{"next quarter", utc, saturday, "2027-01-01T00:00:00.000", "2027-03-31T23:59:59.999"},
 		{"next week", utc, saturday, "2026-11-23T00:00:00.000", "2026-11-29T23:59:59.999"},
 		{"next month", utc, saturday, "2026-12-01T00:00:00.000", "2026-12-31T23:59:59.999"},
 		{"next year", utc, saturday, "2027-01-01T00:00:00.000", "2027-12-31T23:59:59.999"},
@@ -58,11 +65,17 @@ func TestRelativeDates(t *testing.T) {
 		{"next 2 days", utc, saturday, "2026-11-22T00:00:00.000", "2026-11-23T23:59:59.999"},
 		{"last 24 hours", utc, saturday, "2026-11-20T22:00:00.000", "2026-11-21T21:59:59.999"},
 		{"last 24 hours", york, saturday, "2026-11-20T17:00:00.000", "2026-11-21T16:59:59.999"},
+		{"last 30 seconds", utc, saturday, "2026-11-21T22:14:30.000", "2026-11-21T22:14:59.999"},
+		{"next 90 minutes", utc, saturday, "2026-11-21T22:16:00.000", "2026-11-21T23:45:59.999"},
+		{"next 2 quarters", utc, saturday, "2027-01-01T00:00:00.000", "2027-06-30T23:59:59.999"},
+		{"LAST 3 YEARS", utc, saturday, "2023-01-01T00:00:00.000", "2025-12-31T23:59:59.999"},
 		{"last 360 days", utc, saturday, "2025-11-26T00:00:00.000", "2026-11-20T23:59:59.999"},
 		{"last 6 months", utc, saturday, "2026-05-01T00:00:00.000", "2026-10-31T23:59:59.999"},
 		{"last 1 month", utc, time.Date(2026, 3, 31, 1, 0, 0, 0, time.UTC), "2026-02-01T00:00:00.000", "2026-02-28T23:59:59.999"},
 		{"from 7 days ago to now", utc, saturday, "2026-11-14T00:00:00.000", "2026-11-21T23:59:59.999"},
 		{"from 1 hour ago to now", utc, saturday, "2026-11-21T21:00:00.000", "2026-11-21T22:59:59.999"},
+		{"from 30 minutes ago to now", utc, saturday, "2026-11-21T21:45:00.000", "2026-11-21T22:15:59.999"},
+		{"from 90 seconds ago to 10 seconds from now", utc, saturday, "2026-11-21T22:13:30.000", "2026-11-21T22:15:10.999"},
 		{"from now to 2 weeks from now", utc, saturday, "2026-11-21T00:00:00.000", "2026-12-05T23:59:59.999"},
 		{"from 2024-01-05 to today", utc, saturday, "2024-01-05T00:00:00.000", "2026-11-21T23:59:59.999"},
 		{"2024-01-05", utc, saturday, "2024-01-05T00:00:00.000", "2024-01-05T23:59:59.999"},
@@ -98,12 +111,75 @@ func TestRelativeDates(t *testing.T) {
 
 func TestTextThatIsNoDateIsRefused(t *testing.T) {
 	for _, s := range []string{"blah blah", "", "last 0 days", "last 999999 years", "2024-13-01", "2024-02-30", "from today", "today; DROP",
-		"this weeks", "2024-01", "0000-01-01", "last monday", "2024-01-01T25:00:00", "from now to", strings.Repeat("9", 100)} {
+		"from last monday to today", "my last week", "this weeks", "2024-01", "0000-01-01", "last monday", "2024-01-01T25:00:00", "from now to", strings.Repeat("9", 100)} {
 		_, err := DateRange{Texts: []string{s}}.resolve(time.UTC, saturday)
 		f, ok := errors.AsType[*fault.Error](err)
 		if !ok || f.Detail != "Can't parse date: '"+s+"'" {
 			t.Errorf("%q: %v", s, err)
 		}
+	}
+}
+
+// What filters make of dates (cube-rest-api.md §9.2).
+func TestFilterBounds(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		operator Operator
+		values   []string
+		from, to string // or an error, in to alone
+	}{
+		{"a relative date is both bounds", InDateRange, []string{"last week"}, "2026-11-09T00:00:00.000Z", "2026-11-15T23:59:59.999Z"},
+		{"a day is both bounds", OnTheDate, []string{"2024-01-05"}, "2024-01-05T00:00:00.000Z", "2024-01-05T23:59:59.999Z"},
+		{"a moment is its whole day", InDateRange, []string{"2024-01-05T10:00:00"}, "2024-01-05T00:00:00.000Z", "2024-01-05T23:59:59.999Z"},
+		{"two days, the last one whole", NotInDateRange, []string{"2024-01-05", "2024-01-06"}, "2024-01-05T00:00:00.000Z", "2024-01-06T23:59:59.999Z"},
+		{"two moments", InDateRange, []string{"2024-01-05 08:00", "2024-01-05T10:00:00.5"}, "2024-01-05T08:00:00.000Z", "2024-01-05T10:00:00.500Z"},
+		{"a relative date among two", InDateRange, []string{"2024-01-05", "today"}, "", "Relative-date strings are only supported when there is one value"},
+		{"no date", OnTheDate, []string{"some day"}, "", "Can't parse date: 'some day'"},
+		{"null alone", BeforeDate, []string{"null"}, "", "Expected one parameter but nothing found"},
+		{"a relative date before its start, and after its end", AfterDate, []string{"last week"}, "2026-11-09T00:00:00.000Z", "2026-11-15T23:59:59.999Z"},
+		{"a day before its start, and after its end", BeforeOrOnDate, []string{"2024-01-31"}, "2024-01-31T00:00:00.000Z", "2024-01-31T23:59:59.999Z"},
+		{"a moment is one", AfterOrOnDate, []string{"2024-01-31T10:00:00"}, "2024-01-31T10:00:00.000Z", "2024-01-31T10:00:00.000Z"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var values []Value
+			for _, text := range tt.values {
+				values = append(values, Value{Text: text, Null: text == "null"})
+			}
+			from, to, err := FilterBounds(tt.operator, values, time.UTC, saturday)
+			if f, ok := errors.AsType[*fault.Error](err); ok {
+				to = f.Detail
+			}
+			if from != tt.from || to != tt.to {
+				t.Errorf("FilterBounds = %q, %q, want %q, %q", from, to, tt.from, tt.to)
+			}
+		})
+	}
+}
+
+// Each kind of value, and each way in which filters stand in groups (cube-rest-api.md §9.1).
+func TestFilters(t *testing.T) {
+	for _, tt := range []struct{ name, filters, want string }{
+		{"a member, an operator and values", `[{"member":"o.s","operator":"equals","values":["a"]}]`, `[{"member":"o.s","operator":"equals","values":["a"]}]`},
+		{"texts, numbers, booleans and null", `[{"member":"o.s","operator":"equals","values":["a",1.50,2e2,true,false,null]}]`, `[{"member":"o.s","operator":"equals","values":["a","1.5","200","true","false",null]}]`},
+		{"the old name of member", `[{"dimension":"o.s","operator":"set"}]`, `[{"member":"o.s","operator":"set"}]`},
+		{"groups in groups", `[{"or":[{"and":[{"member":"o.s","operator":"set"},{"or":[{"member":"o.t","operator":"notSet"}]}]}]}]`,
+			`[{"or":[{"and":[{"member":"o.s","operator":"set"},{"or":[{"member":"o.t","operator":"notSet"}]}]}]}]`},
+		{"empty groups are ignored", `[{"or":[]},{"and":[{"or":[]}]},{"member":"o.s","operator":"set"}]`, `[{"member":"o.s","operator":"set"}]`},
+		{"no values where none are needed", `[{"member":"o.s","operator":"set"},{"member":"o.s","operator":"notSet","values":[]},{"member":"o.c","operator":"measureFilter"}]`,
+			`[{"member":"o.s","operator":"set"},{"member":"o.s","operator":"notSet","values":[]},{"member":"o.c","operator":"measureFilter"}]`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, err := Decode([]byte(`{"measures":["o.c"],"filters":` + tt.filters + `}`))
+			if err == nil {
+				b, err = b.Normalize(Options{Now: saturday})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, _ := json.Marshal(b.Queries[0].Filters); string(got) != tt.want {
+				t.Errorf("filters = %s, want %s", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -238,7 +238,7 @@ func TestRefusals(t *testing.T) {
 		{"the provider is down", &fault.Error{Kind: fault.RefreshFailing, Detail: "x", RetryAfter: 1500 * time.Millisecond}, 503, map[string]any{"code": "refresh_failing"}},
 		{"too many waiting", &fault.Error{Kind: fault.TooMany, Code: "too_many_queued", Detail: "x", RetryAfter: time.Second}, 429, map[string]any{"code": "too_many_queued"}},
 		{"the database refuses", &fault.Error{Kind: fault.Denied, Code: "database_denied", Owner: fault.Database, Detail: "no SELECT on orders"}, 400, map[string]any{"code": "database_denied", "error": "Error: no SELECT on orders"}},
-		{"it took too long", fault.New(fault.Timeout, "Query execution timeout after 10 min of waiting"), 400, map[string]any{"error": "Query execution timeout after 10 min of waiting"}},
+		{"it took too long", &fault.Error{Kind: fault.Timeout, Code: "query_timeout", Detail: "Query execution timeout after 10 min of waiting"}, 400, map[string]any{"code": "query_timeout", "error": "Error: Query execution timeout after 10 min of waiting"}},
 		{"something of ours broke", errors.New("canary"), 500, map[string]any{"error": "Internal Server Error", "code": "internal"}},
 		{"not ready yet", &orchestrator.ContinueWait{Stage: "#2 in queue", Elapsed: 5 * time.Second}, 200, map[string]any{"error": "Continue wait", "stage": "#2 in queue", "timeElapsed": 5000.0}},
 	} {
