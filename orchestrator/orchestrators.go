@@ -121,8 +121,8 @@ type orchestrator struct {
 const maxPeople = 32
 
 // usedBy notes who uses it.
-func (one *orchestrator) usedBy(sc driverfactory.SecurityContext, now time.Time) {
-	one.username, one.used = sc.Username, now
+func (one *orchestrator) usedBy(sc driverfactory.SecurityContext) {
+	one.username, one.used = sc.Username, time.Now()
 	switch p := sc.Principal; {
 	case p.Anonymous() || slices.Contains(one.people, p):
 	case len(one.people) < maxPeople:
@@ -254,7 +254,7 @@ func (o *Orchestrators) orchestrator(id string, sc driverfactory.SecurityContext
 	if one == nil {
 		one = &orchestrator{id: id}
 	}
-	one.usedBy(sc, o.cfg.Now())
+	one.usedBy(sc)
 	if ok {
 		return one
 	}

@@ -122,6 +122,7 @@ func TestASharedQueryGoesOnForTheOthers(t *testing.T) {
 			return c
 		}
 		his, hers := ask(bob, "b1"), ask(alice, "a1")
+		ask(driverfactory.SecurityContext{Domain: "dom"}, "n1") // without a name
 		for _, tt := range []struct {
 			name string
 			v    orchestrator.Viewer
@@ -129,8 +130,9 @@ func TestASharedQueryGoesOnForTheOthers(t *testing.T) {
 		}{
 			{"alice, who came second", mine(alice), "[usr_alice  a1 running/0 statement service_account x1]"},
 			{"bob, who began it", mine(bob), "[usr_bob  b1 running/0 statement service_account x1]"},
-			{"who runs the server", everything, "[usr_bob bob b1 running/0 statement service_account x2]"},
+			{"who runs the server", everything, "[usr_bob bob b1 running/0 statement service_account x3]"},
 			{"who does not wait for it", mine(person("eve")), "[]"},
+			{"nobody", orchestrator.Viewer{}, "[]"},
 		} {
 			if got := fmt.Sprint(facts(o, tt.v)); got != tt.want {
 				t.Errorf("%s sees %s, want %s", tt.name, got, tt.want)
