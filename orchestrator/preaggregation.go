@@ -180,9 +180,24 @@ func (o *Orchestrators) used(id RollupID) knownRollup {
 	if !ok {
 		k = &knownRollup{}
 		o.rollups.Add(id, k)
+		if who := id.Scope.Principal.Key(); !id.Scope.Service {
+			if o.rolled[who] == nil {
+				o.rolled[who] = map[RollupID]struct{}{}
+			}
+			o.rolled[who][id] = struct{}{}
+		}
 	}
 	k.uses++
 	return *k
+}
+
+// unrolled is told that nothing is remembered of a rollup any more.
+func (o *Orchestrators) unrolled(id RollupID, _ *knownRollup) {
+	who := id.Scope.Principal.Key()
+	delete(o.rolled[who], id)
+	if len(o.rolled[who]) == 0 {
+		delete(o.rolled, who)
+	}
 }
 
 // tables returns the tables that r reads, none unless all that it needs are stored, and whether anything is to be fetched.
@@ -411,7 +426,7 @@ func (k *knownRollup) tried(err error, now time.Time) {
 		return
 	}
 	k.wait = min(max(2*k.wait, firstRetry), latestRetry)
-	if ofRollups(err) {
+	if ofRollups(err) && !errors.Is(err, fault.Unavailable) { // a disk that fails is no fault of the rows
 		k.wait = unfitRetry
 	}
 	k.next = now.Add(k.wait)
