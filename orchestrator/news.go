@@ -168,9 +168,15 @@ func (o *Orchestrators) void(a announcement) {
 		return
 	}
 	o.cache.Purge(a.principal, a.voids)
-	for _, id := range o.rollups.Keys() {
-		if a.voids(id.Scope) {
-			o.rollups.Remove(id)
+	rolled := o.rolled
+	if a.principal != "" {
+		rolled = map[string]map[RollupID]struct{}{a.principal: o.rolled[a.principal]}
+	}
+	for _, ids := range rolled {
+		for id := range ids {
+			if a.voids(id.Scope) {
+				o.rollups.Remove(id)
+			}
 		}
 	}
 }

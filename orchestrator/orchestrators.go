@@ -90,6 +90,7 @@ type Orchestrators struct {
 	followed map[readyKey]*flight     // with refresh keys, waiting or running, by who asked
 	renewals map[flightKey]struct{}   // under way behind an answer; without values
 	rollups  *simplelru.LRU[RollupID, *knownRollup]
+	rolled   map[string]map[RollupID]struct{}  // those of people, by Principal.Key, for news to find
 	builds   map[driverfactory.PoolKey]*builds // under way
 	lines    map[sourceKey]*scheduler
 	pools    map[driverfactory.PoolKey]*pool
@@ -180,13 +181,13 @@ func New(cfg Config) *Orchestrators {
 		draining: map[string]*orchestrator{}, flights: map[flightKey]*flight{}, ready: map[readyKey]*flight{},
 		queries:  map[string]*flight{},
 		followed: map[readyKey]*flight{}, renewals: map[flightKey]struct{}{},
-		builds: map[driverfactory.PoolKey]*builds{},
-		lines:  map[sourceKey]*scheduler{}, pools: map[driverfactory.PoolKey]*pool{}, people: map[string]*person{},
+		builds: map[driverfactory.PoolKey]*builds{}, rolled: map[string]map[RollupID]struct{}{},
+		lines: map[sourceKey]*scheduler{}, pools: map[driverfactory.PoolKey]*pool{}, people: map[string]*person{},
 		quiet: make(chan struct{}),
 	}
 	// simplelru, not lru: our own lock covers it together with what it is tied to.
 	o.open, _ = simplelru.NewLRU(cfg.Max, o.evicted) // its error is a size below 1
-	o.rollups, _ = simplelru.NewLRU[RollupID, *knownRollup](maxRollups, nil)
+	o.rollups, _ = simplelru.NewLRU(maxRollups, o.unrolled)
 	o.health.results = map[sourceKey]SourceHealth{}
 	cfg.Capacity.serve(o.maxConnections, o.steal)
 	return o

@@ -181,9 +181,24 @@ func (o *Orchestrators) used(id RollupID, name string) knownRollup {
 	if !ok {
 		k = &knownRollup{name: name}
 		o.rollups.Add(id, k)
+		if who := id.Scope.Principal.Key(); !id.Scope.Service {
+			if o.rolled[who] == nil {
+				o.rolled[who] = map[RollupID]struct{}{}
+			}
+			o.rolled[who][id] = struct{}{}
+		}
 	}
 	k.uses++
 	return *k
+}
+
+// unrolled is told that nothing is remembered of a rollup any more.
+func (o *Orchestrators) unrolled(id RollupID, _ *knownRollup) {
+	who := id.Scope.Principal.Key()
+	delete(o.rolled[who], id)
+	if len(o.rolled[who]) == 0 {
+		delete(o.rolled, who)
+	}
 }
 
 // tables returns the tables that r reads, none unless all that it needs are stored, and whether anything is to be fetched.
@@ -413,7 +428,8 @@ func (k *knownRollup) tried(err error, now time.Time) {
 		return
 	}
 	k.wait = min(max(2*k.wait, firstRetry), latestRetry)
-	if ofRollups(err) && !errors.Is(err, fault.Gone) { // dropped meanwhile, which says nothing of the rows
+	// What was dropped meanwhile, and a disk that fails, say nothing of the rows.
+	if ofRollups(err) && !errors.Is(err, fault.Gone) && !errors.Is(err, fault.Unavailable) {
 		k.wait = unfitRetry
 	}
 	k.next = now.Add(k.wait)

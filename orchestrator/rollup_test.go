@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ type shelf struct {
 	mu     sync.Mutex
 	tables map[orchestrator.RollupID]map[string]shelved
 	broken error  // of every Query
+	full   error  // of every Write
 	asked  func() // called by every Query
 }
 
@@ -69,8 +71,8 @@ func (s *shelf) Write(ctx context.Context, id orchestrator.RollupID, t orchestra
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ctx.Err() != nil {
-		return t, ctx.Err()
+	if err := cmp.Or(ctx.Err(), s.full); err != nil {
+		return t, err
 	}
 	if s.tables[id] == nil {
 		s.tables[id] = map[string]shelved{}
@@ -803,4 +805,28 @@ func TestTheLogOfARollupHoldsNoRows(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Rows that cannot be kept are fetched once a day in vain, and those that a disk has no room for soon again.
+func TestWhatCannotBeKeptIsNotFetchedAgainAndAgain(t *testing.T) {
+	for _, tt := range []struct {
+		err  *fault.Error
+		want int // in 16 hours
+	}{
+		{&fault.Error{Kind: fault.TooMany, Code: "rollups_of_person_full"}, 1},
+		{&fault.Error{Kind: fault.Unavailable, Code: "rollups_unavailable"}, 100},
+	} {
+		withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+			alice := person("alice")
+			w.grant(alice.Principal, 1)
+			s.full = tt.err
+			for range 101 {
+				asksFor(t, o, alice, aggregated())
+				time.Sleep(10 * time.Minute)
+			}
+			if n := w.ran(rollupBuild); n != tt.want {
+				t.Errorf("after %s it was fetched %d times, want %d", tt.err.Code, n, tt.want)
+			}
+		})
+	}
 }
