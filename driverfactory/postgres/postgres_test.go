@@ -125,7 +125,15 @@ func serve(conn net.Conn, ask string, seen chan<- [2]string) {
 	b.Send(&pgproto3.AuthenticationOk{})
 	b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 	_ = b.Flush()
-	_, _ = b.Receive()
+	for { // what a session says of itself
+		if m, err := b.Receive(); err != nil {
+			return
+		} else if q, ok := m.(*pgproto3.Query); ok && strings.HasPrefix(q.String, "SET ") {
+			b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SET")})
+			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+			_ = b.Flush()
+		}
+	}
 }
 
 func TestOAuthBearer(t *testing.T) {
