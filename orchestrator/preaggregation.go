@@ -282,10 +282,11 @@ type building struct {
 // build fetches what is missing or out of date of a rollup, unless one of its credential is under way, or it was tried in vain just
 // now: the next request tries again.
 func (o *Orchestrators) build(ctx context.Context, a *asked, r *Rollup, id RollupID) {
+	now := o.cfg.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	k, ok := o.rollups.Peek(id)
-	if under := o.builds[id.Scope]; under != nil || !ok || o.closing || len(o.builds) >= maxBuilds || o.cfg.Now().Before(k.next) {
+	if under := o.builds[id.Scope]; under != nil || !ok || o.closing || len(o.builds) >= maxBuilds || now.Before(k.next) {
 		return
 	}
 	o.begins(newBuilding(ctx, a, r, id))
@@ -303,10 +304,10 @@ func (o *Orchestrators) begins(b *building) {
 	o.builds[b.id.Scope] = under
 	o.spawn(func() {
 		for b := b; b != nil; {
-			err := o.buildNow(b)
+			err, now := o.buildNow(b), o.cfg.Now()
 			o.mu.Lock()
 			if k, ok := o.rollups.Peek(b.id); ok {
-				k.tried(err, o.cfg.Now())
+				k.tried(err, now)
 			}
 			b = nil
 			if len(under.waiting) > 0 && !o.closing {
