@@ -11,6 +11,12 @@
 // A refresh key is a statement too, and takes the same way under the same credential. What it is answered is kept like any
 // result, for as long as it is good, and becomes part of what a result is found by: another answer, another result.
 //
+// Where a Request has a Rollup, its rows may be here already: grouped by the source, kept by PreAggregations for the
+// credential that fetched them, and read in place of the source.
+//
+//	Load ─▶ Choose credential ─▶ all tables of the rollup there? ─▶ slot of the processor ─▶ rows
+//	                                  └ no, or old ─▶ the source, as above ─▶ behind the second answer: fetched, for the next
+//
 // The id only finds the orchestrator. What keeps people apart is the driverfactory.PoolKey in every key below it: two
 // people with one name share nothing but the moment when they are forgotten. A slot is given over people in turn, so
 // that one person's thousand statements delay another's one by a single turn.
@@ -19,5 +25,5 @@
 // first byte of the answer is written: whoever reads it slowly holds some memory, and nothing at the warehouse.
 //
 // Credentials come and go through Forget: a new epoch lets running statements finish on the old pool and lends it no
-// more; a revocation cuts them.
+// more; a revocation cuts them. What was fetched under it goes with it: results, and the rows of rollups.
 package orchestrator

@@ -417,6 +417,22 @@ func TestARollupThatDoesNotReachFarEnoughDoesNotAnswer(t *testing.T) {
 				t.Error("it answered")
 			}
 		}
+		// What lies within is built all the same, and goes on to be answered from while others ask beyond.
+		for range 3 {
+			if res := asksFor(t, o, alice, partitioned(2)); res.Rollup == "" {
+				t.Error("a request within the bounds is answered by the source")
+			}
+			time.Sleep(time.Hour)
+			asksFor(t, o, alice, req)
+		}
+		id, err := o.Build(t.Context(), alice, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if state, err := o.Built(id); state != orchestrator.BuildDone {
+			t.Errorf("a build of what lies beyond is %s: %v", state, err)
+		}
 	})
 }
 
