@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/behalf-project/behalf/internal/adminapi"
-	"github.com/behalf-project/behalf/internal/apiclient"
 )
 
 // queriesCommand is what waits or runs at a server.
@@ -160,56 +159,46 @@ func (c *orchestratorsList) Run(ctx context.Context, s streams) error {
 	})
 }
 
-// listOrchestrators says how to find the id of one.
-const listOrchestrators = "Run: behalf orchestrators, for the ids of those that are open"
-
-type orchestratorsDrain struct {
-	remote
-	ID string `arg:"" help:"Its id, as behalf orchestrators shows it."`
-}
+type orchestratorsDrain struct{ oneOrchestrator }
 
 // Run implements the command.
 func (c *orchestratorsDrain) Run(ctx context.Context, s streams) error {
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
 	var done adminapi.Drained
-	if err := act(ctx, client, c.ID, "drain", &done); err != nil {
-		return c.explainWith(err, listOrchestrators)
-	}
-	fmt.Fprintf(s.Err, "%s: %s of idle sessions closed, %s under way.\n", shown(done.Name), count(done.Closed, "pool"), count(done.Under, "statement"))
-	if c.Output != "json" {
-		return nil
-	}
-	return c.print(s, done, nil)
+	return c.act(ctx, s, "drain", &done, func() string {
+		return shown(done.Name) + ": " + count(done.Closed, "pool") + " of idle sessions closed, " + count(done.Under, "statement") + " under way."
+	})
 }
 
-type orchestratorsFlush struct {
+type orchestratorsFlush struct{ oneOrchestrator }
+
+// Run implements the command.
+func (c *orchestratorsFlush) Run(ctx context.Context, s streams) error {
+	var done adminapi.Flushed
+	return c.act(ctx, s, "flush", &done, func() string {
+		return shown(done.Name) + ": " + count(done.Results, "result") + " and " + count(done.PreAggregations, "pre-aggregation") + " dropped."
+	})
+}
+
+// oneOrchestrator is the orchestrator that a command is about.
+type oneOrchestrator struct {
 	remote
 	ID string `arg:"" help:"Its id, as behalf orchestrators shows it."`
 }
 
-// Run implements the command.
-func (c *orchestratorsFlush) Run(ctx context.Context, s streams) error {
+// act has the server do what to the orchestrator, and says what was done.
+func (c *oneOrchestrator) act(ctx context.Context, s streams, what string, done any, says func() string) error {
 	client, err := c.client()
 	if err != nil {
 		return err
 	}
-	var done adminapi.Flushed
-	if err := act(ctx, client, c.ID, "flush", &done); err != nil {
-		return c.explainWith(err, listOrchestrators)
+	if err := client.Call(ctx, http.MethodPost, "/orchestrators/"+url.PathEscape(c.ID)+"/"+what, nil, done); err != nil {
+		return c.explainWith(err, "Run: behalf orchestrators, for the ids of those that are open")
 	}
-	fmt.Fprintf(s.Err, "%s: %s and %s dropped.\n", shown(done.Name), count(done.Results, "result"), count(done.PreAggregations, "pre-aggregation"))
+	fmt.Fprintln(s.Err, says())
 	if c.Output != "json" {
 		return nil
 	}
 	return c.print(s, done, nil)
-}
-
-// act does something with an orchestrator.
-func act(ctx context.Context, client *apiclient.Client, id, what string, out any) error {
-	return client.Call(ctx, http.MethodPost, "/orchestrators/"+url.PathEscape(id)+"/"+what, nil, out)
 }
 
 // preaggsCommand is what a server keeps of pre-aggregations.
