@@ -116,6 +116,12 @@ func spelled(t testing.TB, q query.Query) string {
 	return strings.ReplaceAll(nothing.ReplaceAllString(string(text), ""), ",}", "}")
 }
 
+// queryOf returns the query of a SELECT.
+func queryOf(c *Catalog, sql string) (query.Query, error) {
+	s, err := c.Select(sql, 50_000)
+	return s.Query, err
+}
+
 func TestASelectIsAQuery(t *testing.T) {
 	catalog := newCatalog(t, loadShop(t))
 	for _, tt := range []struct{ name, sql, want string }{
@@ -233,7 +239,7 @@ func TestASelectIsAQuery(t *testing.T) {
 		{"a page, the other way round", `SELECT DISTINCT status FROM orders OFFSET 5 LIMIT 10`, `{"dimensions":["orders.status"],"limit":10,"offset":5}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			q, err := catalog.Query(tt.sql, 50_000)
+			q, err := queryOf(catalog, tt.sql)
 			if err != nil {
 				t.Fatalf("%s: %v", tt.sql, err)
 			}
@@ -356,7 +362,7 @@ func TestWhatASelectIsRefusedFor(t *testing.T) {
 		{"too many groups in one another", `SELECT id FROM orders WHERE ` + strings.Repeat(`paid OR (id = 1 AND (`, 10) + `paid` + strings.Repeat(`))`, 10), `Line 1, column 29: AND and OR are nested in one another more than 12 times`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			q, err := catalog.Query(tt.sql, 50_000)
+			q, err := queryOf(catalog, tt.sql)
 			f, ok := errors.AsType[*fault.Error](err)
 			if !ok || f.Kind != fault.Invalid || !strings.Contains(f.Detail, tt.want) {
 				t.Errorf("%.300s\n got %v, %v\nwant %s", tt.sql, q, err, tt.want)
@@ -370,27 +376,27 @@ func TestNamesAreOfWhatTheCallerSees(t *testing.T) {
 	m := loadShop(t)
 	guest, staff := newCatalog(t, m), newCatalog(t, m, "staff")
 	for _, sql := range []string{`SELECT code FROM vault`, `SELECT MEASURE(count) FROM vault`} {
-		if _, err := staff.Query(sql, 50_000); err != nil {
+		if _, err := queryOf(staff, sql); err != nil {
 			t.Errorf("staff: %s: %v", sql, err)
 		}
 	}
 	for _, hidden := range []string{`SELECT code FROM %s`, `SELECT id FROM orders CROSS JOIN %s`} {
 		const there, not = "vault", "fault"
-		_, got := guest.Query(fmt.Sprintf(hidden, there), 50_000)
-		_, want := guest.Query(fmt.Sprintf(hidden, not), 50_000)
+		_, got := queryOf(guest, fmt.Sprintf(hidden, there))
+		_, want := queryOf(guest, fmt.Sprintf(hidden, not))
 		if got == nil || want == nil || strings.ReplaceAll(got.Error(), there, not) != want.Error() {
 			t.Errorf("a cube that is hidden: %v\nand one that is not there: %v", got, want)
 		}
 	}
 	for _, hidden := range []string{`SELECT %s FROM users`, `SELECT id FROM users WHERE %s = 'x'`, `SELECT id FROM users ORDER BY %s`, `SELECT id FROM users GROUP BY %s`, `SELECT id FROM users WHERE id = 1 OR %s IS NULL`} {
 		const there, not = "secret_name", "another_name"
-		_, got := staff.Query(fmt.Sprintf(hidden, there), 50_000)
-		_, want := staff.Query(fmt.Sprintf(hidden, not), 50_000)
+		_, got := queryOf(staff, fmt.Sprintf(hidden, there))
+		_, want := queryOf(staff, fmt.Sprintf(hidden, not))
 		if got == nil || want == nil || strings.ReplaceAll(got.Error(), there, not) != want.Error() {
 			t.Errorf("a member that is hidden: %v\nand one that is not there: %v", got, want)
 		}
 	}
-	if _, err := staff.Query(`SELECT secret_nam FROM users`, 50_000); strings.Contains(err.Error(), "secret_name") {
+	if _, err := queryOf(staff, `SELECT secret_nam FROM users`); strings.Contains(err.Error(), "secret_name") {
 		t.Errorf("a member that is hidden is suggested: %v", err)
 	}
 }

@@ -22,15 +22,9 @@ type Column struct {
 	Granularity string // of a time that is cut
 }
 
-// Query returns the query that has the rows of a SELECT. Its order is always given: where the SELECT has none, neither has
-// the query. maxLimit is what a query may have; without LIMIT, the query API's own limit holds. What is refused is
-// fault.Invalid, and begins with the line and column.
-func (c *Catalog) Query(statement string, maxLimit int) (query.Query, error) {
-	s, err := c.Select(statement, maxLimit)
-	return s.Query, err
-}
-
-// Select is Query, with the columns of the SELECT.
+// Select returns the query that has the rows of a SELECT, and the columns of that. Its order is always given: where the SELECT has
+// none, neither has the query. maxLimit is what a query may have; without LIMIT, the query API's own limit holds. What is refused
+// is fault.Invalid, and begins with the line and column.
 func (c *Catalog) Select(statement string, maxLimit int) (Select, error) {
 	s, err := parse(statement)
 	if err != nil {

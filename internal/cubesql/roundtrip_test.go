@@ -324,7 +324,7 @@ func TestAQueryWrittenInSQLComesBack(t *testing.T) {
 	for range 3000 {
 		want := a.query()
 		text := writer{a, want}.String()
-		got, err := catalog.Query(text, 50_000)
+		got, err := queryOf(catalog, text)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
@@ -344,7 +344,7 @@ func FuzzQuery(f *testing.F) {
 	}
 	catalog := newCatalog(f, loadShop(f))
 	f.Fuzz(func(t *testing.T, text string) {
-		q, err := catalog.Query(text, 50_000)
+		q, err := queryOf(catalog, text)
 		if err != nil {
 			if fault.KindOf(err) != fault.Invalid || !strings.HasPrefix(err.(*fault.Error).Detail, "Line ") {
 				t.Fatalf("error of kind %q: %v", fault.KindOf(err), err)

@@ -176,7 +176,7 @@ func TestRowsAreThoseOfTheSelect(t *testing.T) {
 		{"names that differ in case", `SELECT Kind FROM Events WHERE kind = 'visit'`, `SELECT kind FROM events WHERE lower(kind) = 'visit'`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			q, err := catalog.Query(tt.cubes, 50_000)
+			q, err := queryOf(catalog, tt.cubes)
 			if err != nil {
 				t.Fatalf("%s: %v", tt.cubes, err)
 			}
@@ -241,7 +241,7 @@ func TestConditionsMeanWhatTheyMeanInTheDatabase(t *testing.T) {
 	for range 1000 {
 		text := "SELECT id FROM orders WHERE " + a.sql(3)
 		want := rowsOf(t, db, text)
-		q, err := catalog.Query(strings.ReplaceAll(text, ` ESCAPE '\'`, ""), 50_000) // DuckDB has no escape character of its own
+		q, err := queryOf(catalog, strings.ReplaceAll(text, ` ESCAPE '\'`, "")) // DuckDB has no escape character of its own
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}

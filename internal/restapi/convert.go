@@ -55,7 +55,7 @@ func (h *Handler) convert(w http.ResponseWriter, r *http.Request, sc securitycon
 	if err != nil {
 		return err
 	}
-	q, err := cubesql.NewCatalog(model, meta).Query(asked.Query, h.cfg.MaxLimit)
+	sel, err := cubesql.NewCatalog(model, meta).Select(asked.Query, h.cfg.MaxLimit)
 	if refused, ok := errors.AsType[*fault.Error](err); ok && refused.Kind == fault.Invalid {
 		writeJSON(w, http.StatusOK, converted{Status: "error", Error: refused.Detail})
 		return nil
@@ -63,6 +63,6 @@ func (h *Handler) convert(w http.ResponseWriter, r *http.Request, sc securitycon
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, converted{Status: "ok", Query: &askedQuery{q, q.Order}})
+	writeJSON(w, http.StatusOK, converted{Status: "ok", Query: &askedQuery{sel.Query, sel.Query.Order}})
 	return nil
 }
