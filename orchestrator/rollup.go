@@ -3,9 +3,14 @@ package orchestrator
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
 )
 
 // Rollup is a pre-aggregation that holds what a Request asks for (cube-data-model.md §19): rows that the source has grouped
@@ -82,4 +87,110 @@ type PreAggregations interface {
 	// Drop forgets all rows of the credentials that match agrees to. When it returns, nothing reads them any more, and a
 	// Write under way for one of them brings nothing back. An error says what may be left on a disk, unread.
 	Drop(match func(driverfactory.PoolKey) bool) error
+}
+
+// id returns the id of r's rows as the source gives them to the owner, under whom it is asked. They outlive the process, in which
+// revisions count the edits of a source: what they depend on is named itself. Another token may be another account, and so is
+// another id; as a hash it is no secret, since nobody guesses a token. A password is not there: it comes with a user.
+func (r *Rollup) id(own *asked) RollupID {
+	id, src, h := RollupID{Scope: own.choice.Key}, own.Source, sha256.New()
+	fmt.Fprintf(h, "%x %q", r.Structure, src.Type)
+	for _, k := range slices.Sorted(maps.Keys(src.Options)) {
+		fmt.Fprintf(h, " %q %q", k, src.Options[k])
+	}
+	if account := src.ServiceAccount; account != nil && id.Scope.Service {
+		fmt.Fprintf(h, " %q %q %q %q", account.Name, account.Kind, account.User, account.Token.Reveal())
+		if c := account.OAuth; c != nil {
+			fmt.Fprintf(h, " %q %q %q %q", c.TokenURL, c.ClientID, c.Scopes, c.Audience)
+		}
+	}
+	h.Sum(id.Structure[:0])
+	return id
+}
+
+// tables returns the tables that r reads, none unless all that it needs are stored, and whether anything is to be fetched.
+func (r *Rollup) tables(k knownRollup, stored []RollupTable, now time.Time) (needed []RollupTable, due bool) {
+	due = r.asks(k, now)
+	spans, err := r.spans(k)
+	tables := byPartition(stored)
+	for _, s := range spans {
+		t, ok := tables[s.Name]
+		if !ok {
+			return nil, true
+		}
+		due = due || r.outdated(s, t, k, now)
+		needed = append(needed, t)
+	}
+	if err != nil {
+		return nil, due
+	}
+	return needed, due
+}
+
+// errBounds says that the partitions of a rollup do not hold what is asked for.
+var errBounds = errors.New("what is asked for lies outside of what the rollup is built of")
+
+// spans returns the partitions that r reads, or everything where there are none.
+func (r *Rollup) spans(k knownRollup) ([]Span, error) {
+	switch {
+	case r.Partitions == nil:
+		return []Span{{}}, nil
+	case k.asked.IsZero():
+		return nil, nil // until its bounds are known
+	}
+	spans, all, err := r.Partitions(k.from, k.to)
+	if err == nil && !all {
+		err = errBounds
+	}
+	return spans, err
+}
+
+// byPartition finds tables by the names of their partitions, of which there may be thousands.
+func byPartition(tables []RollupTable) map[string]RollupTable {
+	all := make(map[string]RollupTable, len(tables))
+	for _, t := range tables {
+		all[t.Partition] = t
+	}
+	return all
+}
+
+// asks reports whether the source is to be asked again for the bounds of the partitions and for the answer of the refresh key.
+func (r *Rollup) asks(k knownRollup, now time.Time) bool {
+	since, key := r.Age(Span{}, now)
+	switch {
+	case key:
+		return now.Sub(k.asked) >= r.Key.Every
+	case r.Partitions == nil:
+		return false
+	}
+	return k.asked.IsZero() || k.asked.Before(since)
+}
+
+// outdated reports whether a table is to be fetched again.
+func (r *Rollup) outdated(s Span, t RollupTable, k knownRollup, now time.Time) bool {
+	since, key := r.Age(s, now)
+	return t.BuiltAt.Before(since) || key && t.Key != k.key
+}
+
+// plainTexts are the types of texts that are equal where their letters are, here as at the source: not those that ignore case or
+// trailing spaces, nor those that are no texts there.
+var plainTexts = map[string]bool{
+	"TEXT": true, "VARCHAR": true, "STRING": true, "CHARACTER VARYING": true, "TINYTEXT": true, "MEDIUMTEXT": true, "LONGTEXT": true,
+}
+
+// fit refuses rows with texts that compare otherwise at the source than here.
+func (r *Rollup) fit(columns []driverfactory.Column) error {
+	if len(columns) != len(r.Columns) {
+		return fmt.Errorf("%d columns came for a rollup of %d", len(columns), len(r.Columns))
+	}
+	for i, c := range r.Columns {
+		if typ := columns[i].Type; c.Type == "string" && !plainTexts[typ] {
+			return &fault.Error{
+				Kind: fault.Invalid, Code: "rollup_unfit", Owner: fault.Admin,
+				Detail: fmt.Sprintf("The column %s of the pre-aggregation %s is of the type %s at the source, which compares otherwise than a text does here. "+
+					"Cast the dimension to a text in its sql.", c.Name, r.Name, typ),
+			}
+		}
+	}
+	return nil
 }

@@ -1,0 +1,335 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/resultcache"
+)
+
+// A rollup is built in the background of whose rows they are: the source is asked for the bounds of its partitions and for its refresh
+// key, and then for each partition that is missing or out of date.
+
+// builds are those of one credential: one after another.
+type builds struct {
+	now     RollupID
+	waiting []*building
+}
+
+// building is a build that somebody asked for.
+type building struct {
+	ctx context.Context
+	a   *asked
+	r   *Rollup
+	id  RollupID
+}
+
+// build fetches what is missing or out of date of a rollup, unless one of its credential is under way, or it was tried in vain just
+// now: the next request tries again.
+func (o *Orchestrators) build(ctx context.Context, a *asked, r *Rollup, id RollupID) {
+	now := o.cfg.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k, ok := o.rollups.Peek(id)
+	if under := o.builds[id.Scope]; under != nil || !ok || o.closing || len(o.builds) >= maxBuilds || now.Before(k.next) {
+		return
+	}
+	o.begins(newBuilding(ctx, a, r, id))
+}
+
+func newBuilding(ctx context.Context, a *asked, r *Rollup, id RollupID) *building {
+	own := *a
+	own.kind, own.of = ForRollup, r.Name
+	return &building{context.WithoutCancel(ctx), &own, r, id} // it ends with its statements, each of which has its time
+}
+
+// begins runs b and then what waits for it. It is called under mu.
+func (o *Orchestrators) begins(b *building) {
+	under := &builds{now: b.id}
+	o.builds[b.id.Scope] = under
+	o.spawn(func() {
+		for b := b; b != nil; {
+			err, now := o.buildNow(b), o.cfg.Now()
+			o.mu.Lock()
+			if k, ok := o.rollups.Peek(b.id); ok {
+				k.tried(err, now)
+			}
+			b = nil
+			if len(under.waiting) > 0 && !o.closing {
+				b, under.waiting = under.waiting[0], under.waiting[1:]
+				under.now = b.id
+			} else {
+				delete(o.builds, under.now.Scope)
+			}
+			o.mu.Unlock()
+		}
+	})
+}
+
+// buildNow does the work of one build, and says how it went.
+func (o *Orchestrators) buildNow(b *building) error {
+	began := time.Now()
+	built, err := o.fetchRollup(b.ctx, b.a, b.r, b.id)
+	fields := []zap.Field{
+		zap.String("rollup", b.r.Name), zap.String("identity", string(b.a.choice.RunAs.Identity)), zap.String("user_id", b.id.Scope.Principal.Subject),
+		zap.Int("partitions", built), zap.Duration("took", time.Since(began)),
+	}
+	if err != nil {
+		o.log.Warn("rollup not built", append(fields, why(err))...)
+		return err
+	}
+	o.log.Info("rollup built", fields...)
+	return nil
+}
+
+// Build has everything fetched that is missing or out of date of the rollup of req, for sc and under the credential that a query of
+// sc would use, or the service account where the rollup is shared. It returns at once; Built says how it goes. It fails with the
+// refusals of Choose and FellBack, and with fault.TooMany (too_many_builds) when too many of that credential wait.
+func (o *Orchestrators) Build(ctx context.Context, sc driverfactory.SecurityContext, req Request) (RollupID, error) {
+	req, err := req.withDefaults()
+	if err != nil {
+		return RollupID{}, err
+	}
+	if o.cfg.PreAggregations == nil {
+		return RollupID{}, fault.New(fault.Unavailable, "This server keeps no pre-aggregations.")
+	}
+	if req.Rollup == nil {
+		return RollupID{}, fault.New(fault.Invalid, "There is no rollup to build in the request.")
+	}
+	a, err := o.choose(ctx, sc, req)
+	if err != nil {
+		return RollupID{}, err
+	}
+	if fellBack(a.choice, req) {
+		if err := o.told(ctx, a); err != nil {
+			return RollupID{}, err
+		}
+	}
+	own, err := o.owning(ctx, a)
+	if err != nil {
+		return RollupID{}, err
+	}
+	id := req.Rollup.id(own)
+	b := newBuilding(ctx, own, req.Rollup, id)
+	o.used(id, req.Rollup.Name)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	under := o.builds[id.Scope]
+	switch {
+	case o.closing:
+		return id, shuttingDown()
+	case o.news.voids(own.choice.Key, own.seq):
+		return id, errSuperseded
+	case under == nil && len(o.builds) >= maxBuilds, under != nil && len(under.waiting) >= maxPosted:
+		return id, &fault.Error{
+			Kind: fault.TooMany, Code: "too_many_builds", RetryAfter: time.Minute,
+			Detail: "Too many pre-aggregations are being built. Post this one again in a minute.",
+		}
+	case under == nil:
+		o.begins(b)
+	default:
+		under.waiting = append(under.waiting, b)
+	}
+	return id, nil
+}
+
+// BuildState is how far a build is.
+type BuildState string
+
+// The states.
+const (
+	BuildWaiting BuildState = "waiting"
+	BuildRunning BuildState = "running"
+	BuildDone    BuildState = "done"
+	BuildFailed  BuildState = "failed" // with an error
+	BuildUnknown BuildState = "unknown"
+)
+
+// Built returns the state of the latest build of a rollup, and why it failed.
+func (o *Orchestrators) Built(id RollupID) (BuildState, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if under := o.builds[id.Scope]; under != nil {
+		if under.now == id {
+			return BuildRunning, nil
+		}
+		if slices.ContainsFunc(under.waiting, func(b *building) bool { return b.id == id }) {
+			return BuildWaiting, nil
+		}
+	}
+	switch k, ok := o.rollups.Peek(id); {
+	case !ok:
+		return BuildUnknown, nil
+	case k.err != nil:
+		return BuildFailed, k.err
+	}
+	return BuildDone, nil
+}
+
+// tried notes how an attempt to build ended: after a failure the next one waits, longer each time, and a day where the rows are what
+// cannot be kept.
+func (k *knownRollup) tried(err error, now time.Time) {
+	if k.err = err; err == nil {
+		k.wait, k.next = 0, time.Time{}
+		return
+	}
+	k.wait = min(max(2*k.wait, firstRetry), latestRetry)
+	// What was dropped meanwhile, and a disk that fails, say nothing of the rows.
+	if ofRollups(err) && !errors.Is(err, fault.Gone) && !errors.Is(err, fault.Unavailable) {
+		k.wait = unfitRetry
+	}
+	k.next = now.Add(k.wait)
+}
+
+// ofRollups reports whether err is about rows as they are kept, and not about who fetches or asks for them.
+func ofRollups(err error) bool {
+	e, ok := errors.AsType[*fault.Error](err)
+	return ok && strings.HasPrefix(e.Code, "rollup")
+}
+
+// fetchRollup does the work of build, newest partitions first, and returns how many it fetched.
+func (o *Orchestrators) fetchRollup(ctx context.Context, a *asked, r *Rollup, id RollupID) (built int, err error) {
+	defer func() {
+		if v := recover(); v != nil { // a bug is one build's failure
+			err = fmt.Errorf("the build panicked: %v", v)
+		}
+	}()
+	k, err := o.askSource(ctx, a, r, id)
+	if err != nil {
+		return 0, err
+	}
+	// Who asks beyond the bounds is answered by the source. That is no failure of what lies within them.
+	spans, err := r.spans(k)
+	if err != nil && !errors.Is(err, errBounds) {
+		return 0, err
+	}
+	stored := byPartition(o.cfg.PreAggregations.Tables(id)) // nobody else fetches under this credential
+	for _, s := range slices.Backward(spans) {
+		if t, ok := stored[s.Name]; ok && !r.outdated(s, t, k, o.cfg.Now()) {
+			continue
+		}
+		if err := o.fetch(ctx, a, r, id, s, k.key); err != nil {
+			return built, err
+		}
+		built++
+	}
+	return built, nil
+}
+
+// askSource asks for the bounds of the partitions and for the answer of the refresh key, where r has them, and remembers them.
+func (o *Orchestrators) askSource(ctx context.Context, a *asked, r *Rollup, id RollupID) (k knownRollup, err error) {
+	k.asked = o.cfg.Now()
+	if r.Partitions != nil {
+		for i, to := range []*time.Time{&k.from, &k.to} {
+			e, err := o.question(ctx, a, r.Bounds[i])
+			if err != nil {
+				return k, fmt.Errorf("bounds of the partitions: %w", err)
+			}
+			if *to, err = moment(e); err != nil {
+				return k, err
+			}
+		}
+	}
+	if r.Key.Statement.SQL != "" {
+		e, err := o.question(ctx, a, r.Key.Statement)
+		if err != nil {
+			told, _ := keyFailed(r.Key, err)
+			return k, told
+		}
+		values := resultcache.ValuesOf([]*resultcache.Entry{e})
+		k.key = hex.EncodeToString(values[:])
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if is, ok := o.rollups.Peek(id); ok {
+		is.asked, is.from, is.to, is.key = k.asked, k.from, k.to, k.key
+	}
+	return k, nil
+}
+
+// moment reads the one moment of an answer: wall time.
+func moment(e *resultcache.Entry) (time.Time, error) {
+	if e.Rows.Len() != 1 {
+		return time.Time{}, errors.New("the bounds of the partitions are not one row each")
+	}
+	switch v := e.Rows.First()[0].(type) {
+	case time.Time:
+		return time.Date(v.Year(), v.Month(), v.Day(), v.Hour(), v.Minute(), v.Second(), 0, time.UTC), nil
+	case string:
+		for _, layout := range []string{"2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999", time.DateOnly} {
+			if t, err := time.Parse(layout, v); err == nil {
+				return t, nil
+			}
+		}
+	case nil:
+		return time.Time{}, nil // there are no rows
+	}
+	return time.Time{}, errors.New("the bounds of the partitions are no moments")
+}
+
+// question has the source answer one statement of a rollup, after everything that somebody waits for.
+func (o *Orchestrators) question(ctx context.Context, a *asked, s driverfactory.Statement) (*resultcache.Entry, error) {
+	q := *a
+	q.Statement, q.RefreshKeys, q.keys, q.MaxRows = s, nil, nil, maxKeyRows
+	key, err := resultcache.KeyOf(a.choice.Key, s)
+	if err != nil {
+		return nil, err
+	}
+	q.key = flightKey{Key: key, maxRows: maxKeyRows}
+	f, err := o.afterwards(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	return f.entry, f.err
+}
+
+// fetch has the source answer what one partition of a rollup consists of, and keeps it.
+func (o *Orchestrators) fetch(ctx context.Context, a *asked, r *Rollup, id RollupID, s Span, refreshKey string) error {
+	q := *a
+	var err error
+	if q.Statement, err = r.Build(s); err != nil {
+		return err
+	}
+	q.RefreshKeys, q.keys = nil, nil
+	// It is no statement that anybody else could wait for.
+	key, err := resultcache.KeyOf(a.choice.Key, q.Statement, driverfactory.Statement{SQL: hex.EncodeToString(id.Structure[:]), Args: []any{s.Name}})
+	if err != nil {
+		return err
+	}
+	q.key = flightKey{Key: key}
+	q.into = func(ctx context.Context, ranAt time.Time, rows driverfactory.Rows) error {
+		if err := r.fit(rows.Columns()); err != nil {
+			return err
+		}
+		_, err := o.cfg.PreAggregations.Write(ctx, id, RollupTable{Partition: s.Name, Key: refreshKey, BuiltAt: ranAt}, r.Columns, rows)
+		return err
+	}
+	f, err := o.afterwards(ctx, &q)
+	if err != nil {
+		return err
+	}
+	return f.err
+}
+
+// afterwards runs the statement of a in the background, and returns its flight when that is over. The choice of a was made for
+// a request that has been answered meanwhile: it is looked at again.
+func (o *Orchestrators) afterwards(ctx context.Context, a *asked) (*flight, error) {
+	if err := o.still(ctx, a); err != nil {
+		return nil, err
+	}
+	f, err := o.behind(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	<-f.done
+	return f, nil
+}
