@@ -422,14 +422,16 @@ func TestNothingStaysOpen(t *testing.T) {
 	}
 	round()
 	files, goroutines := openFiles(), runtime.NumGoroutine()
-	for range 5 {
+	const rounds = 5
+	for range rounds {
 		round()
 	}
 	if n := openFiles(); n > files {
 		t.Errorf("%d files are open, want %d as before", n, files)
 	}
-	if n := runtime.NumGoroutine(); n > goroutines {
-		t.Errorf("%d goroutines, want %d as before", n, goroutines)
+	// Less than one a round: the runtime has goroutines of its own, of finalizers and clean-ups, that come and go.
+	if n := runtime.NumGoroutine(); n >= goroutines+rounds {
+		t.Errorf("%d goroutines, want about %d as before", n, goroutines)
 	}
 }
 
