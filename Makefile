@@ -31,14 +31,18 @@ build: ui ## one binary with the web UI in it: bin/behalf
 .PHONY: test
 test: ## everything that must hold: formatting, vet, types, the UI's tests, all Go tests with the race detector
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'gofmt would change:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
-	@$(MAKE) --no-print-directory -j2 test-go test-browser
+	@$(MAKE) --no-print-directory -j3 test-go test-behalf test-beside
 
-# Two things at a time, for each is bound to one processor, or to the network, for much of its time.
-.PHONY: test-go test-browser test-ui compiled modules
+# Three things at a time, for each is bound to one processor, or waits, for much of its time. The tests of cmd/behalf take turns
+# at one sandbox, and would take longer than all others together: some of them, and those in Chromium, have another, beside.
+BESIDE := ^Test(Chromium$$|A)
+.PHONY: test-go test-behalf test-beside test-ui compiled modules
 test-go: compiled ui
-	go test $(RACE) -vet all -timeout 25m -skip '^TestChromium$$' ./...
-test-browser: compiled ui test-ui
-	go test $(RACE) -vet off -timeout 25m -run '^TestChromium$$' ./cmd/behalf
+	go test $(RACE) -vet all -timeout 25m $$(go list ./... | grep -v /cmd/behalf$$)
+test-behalf: compiled ui
+	go test $(RACE) -vet all -timeout 25m -skip '$(BESIDE)' ./cmd/behalf
+test-beside: compiled ui test-ui
+	go test $(RACE) -vet off -timeout 25m -run '$(BESIDE)' ./cmd/behalf
 test-ui: ui
 	cd $(APP) && npm run --silent lint && npm run --silent test
 compiled: modules setup
