@@ -67,6 +67,10 @@ type Store interface {
 	// way; if that one was given up, it starts anew as the new one says.
 	Add(ctx context.Context, jobs ...Job) error
 
+	// Amend adds j, or gives the job that has its kind and key already the payload and the secret of j, and leaves that one
+	// alone otherwise: who works on it sees them the next time. One that was given up starts anew, as with Add.
+	Amend(ctx context.Context, j Job) error
+
 	// Claim leases the job that has been due for longest among those that nobody holds at now, and returns it with its
 	// fence and attempts one higher, or fault.NotFound when there is none. A lane of which another process holds a
 	// job is left to that process.
@@ -89,6 +93,14 @@ type Store interface {
 	// Forget removes the jobs that were given up before the given time, and returns how many they were.
 	Forget(ctx context.Context, before time.Time) (int, error)
 }
+
+// again is a success after which there is more to do later.
+type again struct{ at time.Time }
+
+func (again) Error() string { return "the job is done for now" }
+
+// Again is what a job's handler returns that has done it for now: the job is due again at a time, as one that was not tried.
+func Again(at time.Time) error { return again{at} }
 
 // hopeless is a failure that no repetition mends.
 type hopeless struct{ error }

@@ -29,7 +29,7 @@ type Kind struct {
 
 	// Handle does one job. Its ctx ends with the attempt, and as soon as the lease is lost: somebody else may have
 	// begun the same job then. A failure is tried again, not before its fault.Error's RetryAfter when it has one, and
-	// never when it is marked by GiveUp.
+	// never when it is marked by GiveUp. What it answers with Again is no failure.
 	Handle func(ctx context.Context, j Job) error
 
 	Concurrency int           // jobs of this kind at once in this process; default 4
@@ -247,9 +247,12 @@ func (r *Runner) outcome(ctx context.Context, k Kind, j Job, err error, interrup
 	now := r.cfg.Now().UTC()
 	log := r.cfg.Log.With(zap.String("kind", k.Name), zap.String("job_id", j.ID), zap.Int("attempts", j.Attempts))
 	var notBefore time.Time
+	later, done := errors.AsType[again](err)
 	switch {
 	case err == nil:
 		j.Attempts, j.Code, j.DueAt = 0, "", now.Add(k.Every)
+	case done:
+		j.Attempts, j.Code, j.DueAt = 0, "", later.at.UTC()
 	case interrupted: // the process stops, or the lease was lost: that was no attempt
 		j.Attempts, j.DueAt = j.Attempts-1, now
 	case isHopeless(err), k.MaxAttempts > 0 && j.Attempts >= k.MaxAttempts:

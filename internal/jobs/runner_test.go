@@ -77,6 +77,33 @@ func TestAJobThatFailsIsTriedAgainUntilItWorks(t *testing.T) {
 	})
 }
 
+func TestAJobThatIsDoneForNowIsDueWhenItSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := sqlstoretest.OpenSQLite(t, nil).Jobs()
+		add(t, store, jobs.Job{Kind: "mail"})
+		var at []time.Duration
+		began := time.Now()
+		run(t, store, "one", jobs.Kind{Name: "mail", MaxAttempts: 1, Handle: func(_ context.Context, j jobs.Job) error {
+			at = append(at, time.Since(began).Round(time.Minute))
+			if j.Attempts != 1 {
+				t.Errorf("it is attempt %d, want the first each time", j.Attempts)
+			}
+			if len(at) < 3 {
+				return jobs.Again(time.Now().Add(time.Hour))
+			}
+			return nil
+		}})
+		time.Sleep(5 * time.Hour)
+		synctest.Wait()
+		if want := []time.Duration{0, time.Hour, 2 * time.Hour}; !slices.Equal(at, want) {
+			t.Errorf("done at %v, want %v", at, want)
+		}
+		if n := count(t, store); n != (jobs.Count{}) {
+			t.Errorf("Count = %+v, want none left", n)
+		}
+	})
+}
+
 func TestRetryAfterIsObeyedByTheWholeLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := sqlstoretest.OpenSQLite(t, nil).Jobs()

@@ -73,6 +73,30 @@ func (db *DB) addJobs(ctx context.Context, c conn, add ...jobs.Job) error {
 	return err
 }
 
+// Amend implements jobs.Store.
+func (s *Jobs) Amend(ctx context.Context, j jobs.Job) error {
+	return s.db.write(ctx, "amend a job", func(ctx context.Context, c conn) error {
+		var is struct {
+			ID       string `db:"id"`
+			FailedAt int64  `db:"failed_at"`
+		}
+		err := c.get(ctx, &is, `SELECT id, failed_at FROM jobs WHERE kind = ? AND key = ?`, j.Kind, j.Key)
+		switch {
+		case errors.Is(err, sql.ErrNoRows), err == nil && is.FailedAt > 0:
+			return s.db.addJobs(ctx, c, j)
+		case err != nil:
+			return err
+		}
+		j.ID = is.ID // what is sealed is bound to it
+		row, err := s.db.sealJob(j)
+		if err != nil {
+			return err
+		}
+		_, err = c.exec(ctx, `UPDATE jobs SET payload = ?, secret = ? WHERE id = ?`, row.Payload, row.Secret, row.ID)
+		return err
+	})
+}
+
 // sealJob returns a new job as a row.
 func (db *DB) sealJob(j jobs.Job) (jobRow, error) {
 	if j.Kind == "" {

@@ -242,6 +242,44 @@ func TestStore(t *testing.T, open func(*testing.T) jobs.Store) {
 		}
 		wantConflict(t, "Finish of the old one", s.Finish(t.Context(), j))
 	})
+	t.Run("an amended job has another payload and secret, and is due as it was", func(t *testing.T) {
+		s := open(t)
+		add(t, s, mail)
+		held := claim(t, s, "one", noon)
+		other := with(func(j *jobs.Job) {
+			j.Key, j.Payload, j.Secret, j.DueAt = "k1", json.RawMessage(`{"to":"bob"}`), secret.New("other"), noon.Add(time.Hour)
+		})
+		if err := s.Amend(t.Context(), other); err != nil {
+			t.Fatalf("Amend = %v, want no error", err)
+		}
+		held.DueAt = noon.Add(time.Minute)
+		if err := s.Release(t.Context(), held); err != nil {
+			t.Fatalf("Release by who held it meanwhile = %v, want no error", err)
+		}
+		none(t, s, jobs.Want{Kind: "mail", By: "one"}, noon.Add(59*time.Second))
+		got := claim(t, s, "one", noon.Add(time.Minute))
+		if got.ID != "job_1" || string(got.Payload) != `{"to":"bob"}` || !got.Secret.Equal(secret.New("other")) {
+			t.Errorf("Claim = %s, %s, want the old job with what it was amended to", got.ID, got.Payload)
+		}
+	})
+	t.Run("amending what is not there adds it, and what was given up starts anew", func(t *testing.T) {
+		s := open(t)
+		if err := s.Amend(t.Context(), mail); err != nil {
+			t.Fatalf("Amend = %v, want no error", err)
+		}
+		held := claim(t, s, "one", noon)
+		held.FailedAt = noon
+		if err := s.Release(t.Context(), held); err != nil {
+			t.Fatal(err)
+		}
+		again := with(func(j *jobs.Job) { j.Key = "k1" })
+		if err := s.Amend(t.Context(), again); err != nil {
+			t.Fatalf("Amend = %v, want no error", err)
+		}
+		if got := claim(t, s, "one", noon.Add(lease)); got.ID == "job_1" || got.Attempts != 1 || !got.Secret.Equal(mail.Secret) {
+			t.Errorf("Claim = %s in attempt %d, want another job in its first", got.ID, got.Attempts)
+		}
+	})
 	t.Run("jobs without a key are all done", func(t *testing.T) {
 		s := open(t)
 		add(t, s, with(func(*jobs.Job) {}), with(func(*jobs.Job) {}))
