@@ -27,10 +27,15 @@ type builds struct {
 
 // building is a build that somebody asked for.
 type building struct {
-	ctx context.Context
-	a   *asked
-	r   *Rollup
-	id  RollupID
+	ctx   context.Context
+	a     *asked
+	r     *Rollup
+	id    RollupID
+	query bool      // a query could have used it
+	since time.Time // partitions that ended before it are not fetched unless they are there
+
+	done chan struct{} // closed when it is over
+	err  error         // why it failed; read it once it is over
 }
 
 // build fetches what is missing or out of date of a rollup, unless one of its credential is under way, or it was tried in vain just
@@ -43,13 +48,16 @@ func (o *Orchestrators) build(ctx context.Context, a *asked, r *Rollup, id Rollu
 	if under := o.builds[id.Scope]; under != nil || !ok || o.closing || len(o.builds) >= maxBuilds || now.Before(k.next) {
 		return
 	}
-	o.begins(newBuilding(ctx, a, r, id))
+	b := newBuilding(ctx, a, r, id)
+	b.query = true
+	o.begins(b)
 }
 
 func newBuilding(ctx context.Context, a *asked, r *Rollup, id RollupID) *building {
 	own := *a
 	own.kind, own.of = ForRollup, r.Name
-	return &building{context.WithoutCancel(ctx), &own, r, id} // it ends with its statements, each of which has its time
+	// It ends with its statements, each of which has its time.
+	return &building{ctx: context.WithoutCancel(ctx), a: &own, r: r, id: id, done: make(chan struct{})}
 }
 
 // begins runs b and then what waits for it. It is called under mu.
@@ -58,13 +66,22 @@ func (o *Orchestrators) begins(b *building) {
 	o.builds[b.id.Scope] = under
 	o.spawn(func() {
 		for b := b; b != nil; {
-			err, now := o.buildNow(b), o.cfg.Now()
+			b.err = o.buildNow(b)
+			now := o.cfg.Now()
 			o.mu.Lock()
 			if k, ok := o.rollups.Peek(b.id); ok {
-				k.tried(err, now)
+				k.tried(b.err, now)
+			}
+			close(b.done)
+			if o.closing {
+				for _, w := range under.waiting {
+					w.err = shuttingDown()
+					close(w.done)
+				}
+				under.waiting = nil
 			}
 			b = nil
-			if len(under.waiting) > 0 && !o.closing {
+			if len(under.waiting) > 0 {
 				b, under.waiting = under.waiting[0], under.waiting[1:]
 				under.now = b.id
 			} else {
@@ -78,7 +95,7 @@ func (o *Orchestrators) begins(b *building) {
 // buildNow does the work of one build, and says how it went.
 func (o *Orchestrators) buildNow(b *building) error {
 	began := time.Now()
-	built, err := o.fetchRollup(b.ctx, b.a, b.r, b.id)
+	built, err := o.fetchRollup(b)
 	fields := []zap.Field{
 		zap.String("rollup", b.r.Name), zap.String("identity", string(b.a.choice.RunAs.Identity)), zap.String("user_id", b.id.Scope.Principal.Subject),
 		zap.Int("partitions", built), zap.Duration("took", time.Since(began)),
@@ -95,42 +112,54 @@ func (o *Orchestrators) buildNow(b *building) error {
 // sc would use, or the service account where the rollup is shared. It returns at once; Built says how it goes. It fails with the
 // refusals of Choose and FellBack, and with fault.TooMany (too_many_builds) when too many of that credential wait.
 func (o *Orchestrators) Build(ctx context.Context, sc driverfactory.SecurityContext, req Request) (RollupID, error) {
-	req, err := req.withDefaults()
+	b, err := o.building(ctx, sc, req)
 	if err != nil {
 		return RollupID{}, err
 	}
+	return b.id, o.post(b)
+}
+
+// building returns a build of the rollup of req.
+func (o *Orchestrators) building(ctx context.Context, sc driverfactory.SecurityContext, req Request) (*building, error) {
+	req, err := req.withDefaults()
+	if err != nil {
+		return nil, err
+	}
 	if o.cfg.PreAggregations == nil {
-		return RollupID{}, fault.New(fault.Unavailable, "This server keeps no pre-aggregations.")
+		return nil, fault.New(fault.Unavailable, "This server keeps no pre-aggregations.")
 	}
 	if req.Rollup == nil {
-		return RollupID{}, fault.New(fault.Invalid, "There is no rollup to build in the request.")
+		return nil, fault.New(fault.Invalid, "There is no rollup to build in the request.")
 	}
 	a, err := o.choose(ctx, sc, req)
 	if err != nil {
-		return RollupID{}, err
+		return nil, err
 	}
 	if fellBack(a.choice, req) {
 		if err := o.told(ctx, a); err != nil {
-			return RollupID{}, err
+			return nil, err
 		}
 	}
 	own, err := o.owning(ctx, a)
 	if err != nil {
-		return RollupID{}, err
+		return nil, err
 	}
-	id := req.Rollup.id(own)
-	b := newBuilding(ctx, own, req.Rollup, id)
-	o.used(id, req.Rollup.Name)
+	return newBuilding(ctx, own, req.Rollup, req.Rollup.id(own)), nil
+}
+
+// post begins b, or has it wait for those of its credential.
+func (o *Orchestrators) post(b *building) error {
+	o.used(b.id, b.r.Name)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	under := o.builds[id.Scope]
+	under := o.builds[b.id.Scope]
 	switch {
 	case o.closing:
-		return id, shuttingDown()
-	case o.news.voids(own.choice.Key, own.seq):
-		return id, errSuperseded
+		return shuttingDown()
+	case o.news.voids(b.a.choice.Key, b.a.seq):
+		return errSuperseded
 	case under == nil && len(o.builds) >= maxBuilds, under != nil && len(under.waiting) >= maxPosted:
-		return id, &fault.Error{
+		return &fault.Error{
 			Kind: fault.TooMany, Code: "too_many_builds", RetryAfter: time.Minute,
 			Detail: "Too many pre-aggregations are being built. Post this one again in a minute.",
 		}
@@ -139,7 +168,7 @@ func (o *Orchestrators) Build(ctx context.Context, sc driverfactory.SecurityCont
 	default:
 		under.waiting = append(under.waiting, b)
 	}
-	return id, nil
+	return nil
 }
 
 // BuildState is how far a build is.
@@ -196,8 +225,9 @@ func ofRollups(err error) bool {
 	return ok && strings.HasPrefix(e.Code, "rollup")
 }
 
-// fetchRollup does the work of build, newest partitions first, and returns how many it fetched.
-func (o *Orchestrators) fetchRollup(ctx context.Context, a *asked, r *Rollup, id RollupID) (built int, err error) {
+// fetchRollup does the work of b, newest partitions first, and returns how many it fetched.
+func (o *Orchestrators) fetchRollup(b *building) (built int, err error) {
+	ctx, a, r, id := b.ctx, b.a, b.r, b.id
 	defer func() {
 		if v := recover(); v != nil { // a bug is one build's failure
 			err = fmt.Errorf("the build panicked: %v", v)
@@ -212,9 +242,13 @@ func (o *Orchestrators) fetchRollup(ctx context.Context, a *asked, r *Rollup, id
 	if err != nil && !errors.Is(err, errBounds) {
 		return 0, err
 	}
+	if b.query {
+		o.inUse(ctx, a, r, id)
+	}
 	stored := byPartition(o.cfg.PreAggregations.Tables(id)) // nobody else fetches under this credential
 	for _, s := range slices.Backward(spans) {
-		if t, ok := stored[s.Name]; ok && !r.outdated(s, t, k, o.cfg.Now()) {
+		t, ok := stored[s.Name]
+		if ok && !r.outdated(s, t, k, o.cfg.Now()) || !ok && !s.To.IsZero() && !s.To.After(b.since) {
 			continue
 		}
 		if err := o.fetch(ctx, a, r, id, s, k.key); err != nil {

@@ -49,6 +49,9 @@ type Config struct {
 
 	PreAggregations PreAggregations // the rows of rollups; default none: every query goes to its source
 
+	// Used is told which rollups are in use, each about once an hour; see Refresh. Default: nobody is told.
+	Used func(ctx context.Context, use RollupUse) error
+
 	// AppSlug returns the slug of the OAuth app with this id, or "". News names apps by id, a PoolKey by slug. News of
 	// an app without a slug counts for every app of the person.
 	AppSlug func(appID string) string

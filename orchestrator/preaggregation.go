@@ -34,6 +34,8 @@ type knownRollup struct {
 	next time.Time // before which it is not tried again after a failure
 	wait time.Duration
 
+	noted, since time.Time // RollupUse.At and .Since of the last one
+
 	asked    time.Time // when the source said what follows; zero: never
 	from, to time.Time // the bounds of its partitions
 	key      string    // what its refresh key was answered, as a hash
@@ -69,6 +71,9 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 	tables, due := a.Rollup.tables(k, stored, o.cfg.Now())
 	if due && (k.uses >= enoughUses || len(stored) > 0) {
 		o.build(ctx, own, a.Rollup, id)
+	}
+	if k.uses >= enoughUses {
+		o.inUse(ctx, own, a.Rollup, id)
 	}
 	exact := a.Cache == MustRevalidate || a.Cache == NoCache
 	// Old rows are served while new ones come. Where none came the source answers, as after the failure of a result: what it

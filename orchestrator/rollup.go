@@ -20,6 +20,7 @@ import (
 // source answers, and the second request that could have used them has them built, behind it (design.md §2.12).
 type Rollup struct {
 	Name      string            // "orders.main"
+	Zone      string            // whose clocks its times are read from
 	Structure [sha256.Size]byte // of everything that its rows depend on beside source and credential
 	Shared    bool              // the service account fetches them, for everybody who may use the source
 
@@ -40,6 +41,8 @@ type Rollup struct {
 	// fetched when Key was answered otherwise.
 	Age func(s Span, now time.Time) (since time.Time, key bool)
 	Key RefreshKey
+
+	Ahead bool // it is fetched again before somebody asks, while it is in use
 }
 
 // RollupColumn is one column of the rows of a Rollup.

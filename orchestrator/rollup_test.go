@@ -127,8 +127,13 @@ func (r *shelfRows) Next(dest []any) (bool, error) {
 
 // withRollups runs test with pre-aggregations that are kept on a shelf.
 func withRollups(t *testing.T, test func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf)) {
+	withUses(t, nil, test)
+}
+
+// withUses is withRollups, where used is told what is in use.
+func withUses(t *testing.T, used func(context.Context, orchestrator.RollupUse) error, test func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf)) {
 	s := &shelf{tables: map[orchestrator.RollupID]map[string]shelved{}}
-	inBubble(t, orchestrator.Config{PreAggregations: s}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+	inBubble(t, orchestrator.Config{PreAggregations: s, Used: used}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
 		test(t, w, o, s)
 	})
 }

@@ -95,7 +95,6 @@ func (o *Orchestrators) stored(name string, id RollupID) Stored {
 
 // storedID returns an id of a rollup that is short, and no other's.
 func storedID(id RollupID) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %d %s %t %q %d %x", id.Scope.Domain, id.Scope.Source, id.Scope.SourceRev,
-		id.Scope.Principal.Key(), id.Scope.Service, id.Scope.App, id.Scope.Epoch, id.Structure))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %x", scopeID(id.Scope), id.Structure))
 	return "rol_" + hex.EncodeToString(sum[:12])
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/behalf-project/behalf/config"
 	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/jobs"
 	"github.com/behalf-project/behalf/internal/preagg"
 )
 
@@ -150,6 +151,54 @@ func TestARollupIsItsPersons(t *testing.T) {
 	}
 }
 
+// What alice uses is fetched again, as alice, before she asks: here because it is gone.
+func TestWhatIsInUseIsFetchedBeforeAnybodyAsks(t *testing.T) {
+	w := newWorld(t, worldConfig{})
+	w.write("model/rollups.yml", rolledUp)
+	w.restart()
+	w.connect(w.alice, "databricks")
+	w.askRollup(w.alice, ofSales, "sales.by_day")
+	kept := w.server.store.Jobs()
+	due := func() jobs.Job { // in its time, which has come
+		j, err := jobs.Job{}, error(nil)
+		eventually(t, "the use was noted, and nobody works on it", func() bool {
+			now := time.Now().Add(24 * time.Hour).UTC()
+			j, err = kept.Claim(t.Context(), jobs.Want{Kind: w.server.refreshes.Kind().Name, By: "test"}, now, now.Add(time.Minute))
+			return err == nil
+		})
+		return j
+	}
+	j := due()
+	if strings.Contains(string(j.Payload), "alice") {
+		t.Errorf("%s says who uses it", j.Payload)
+	}
+	w.must(w.server.rollups.Drop(func(driverfactory.PoolKey) bool { return true }))
+	eventually(t, "nothing is kept", func() bool { return w.parquet() == 0 })
+	before := w.mark()
+	j.DueAt = time.Now().UTC()
+	w.must(kept.Release(t.Context(), j))
+	eventually(t, "it was fetched again", func() bool { return w.parquet() > 0 && w.server.orchestrators.Stats().Builds == 0 })
+	for _, s := range w.statements(before, "sales") {
+		if s.Identity != "alice" {
+			t.Errorf("it was fetched as %s", s.Identity)
+		}
+	}
+	if j = due(); !j.DueAt.After(time.Now()) || j.Code != "" {
+		t.Errorf("it is due again at %s (%s), want later", j.DueAt, j.Code)
+	}
+	w.disconnect(w.alice, "databricks")
+	j.DueAt = time.Now().UTC()
+	w.must(kept.Release(t.Context(), j))
+	eventually(t, "nothing is refreshed for who has disconnected", func() bool {
+		n, err := kept.Count(t.Context(), w.server.refreshes.Kind().Name, "")
+		w.must(err)
+		return n == jobs.Count{}
+	})
+	if n := w.parquet(); n != 0 {
+		t.Errorf("%d files of who has disconnected", n)
+	}
+}
+
 // What a model shares is fetched by the service account, answers whoever may use the source, and says so.
 func TestASharedRollupSaysWhoseItIs(t *testing.T) {
 	w := newWorld(t, worldConfig{})
@@ -235,8 +284,7 @@ func TestTheFolderOfAReplicaThatIsGoneIsSwept(t *testing.T) {
 		w.must(err)
 		w.must(store.Close())
 	}
-	_, err := s.openRollups() // the first
-	w.must(err)
+	w.must(s.openRollups()) // the first
 	defer s.rollups.Close()
 	s.sweepOthers(t.Context())
 	if n := w.parquet(); n != 2 || len(s.rollups.Tables(id)) != 1 {

@@ -24,25 +24,41 @@ const maxReplicas = 64
 
 // openRollups opens the first folder below objects.url that no other replica has open. A program without DuckDB has no rollups,
 // and says so.
-func (s *server) openRollups() (orchestrator.PreAggregations, error) {
+func (s *server) openRollups() error {
 	for n := range maxReplicas {
 		store, err := s.openFolder(n)
 		e, _ := errors.AsType[*fault.Error](err)
 		switch {
 		case err == nil:
 			s.rollups = store
-			return rollups{store}, nil
+			return nil
 		case e != nil && e.Code == "duckdb_not_built_in":
 			s.log.Warn("every query goes to its source", zap.Error(err))
-			return nil, nil
+			return nil
 		case !errors.Is(err, filelock.ErrLocked):
-			return nil, err
+			return err
 		}
 	}
-	return nil, &fault.Error{
+	return &fault.Error{
 		Kind: fault.Unavailable, Owner: fault.Admin,
 		Detail: "objects.url: " + strconv.Itoa(maxReplicas) + " other processes keep pre-aggregations in " + s.cfg.Objects.URL + ". Give this one a folder of its own.",
 	}
+}
+
+// preAggregations returns where the orchestrators keep rollups, if they can.
+func (s *server) preAggregations() orchestrator.PreAggregations {
+	if s.rollups == nil {
+		return nil
+	}
+	return rollups{s.rollups}
+}
+
+// usedRollup returns who keeps which rollups are in use.
+func (s *server) usedRollup() func(context.Context, orchestrator.RollupUse) error {
+	if s.refreshes == nil {
+		return nil
+	}
+	return s.refreshes.Used
 }
 
 // folder returns the n-th folder of rollups.

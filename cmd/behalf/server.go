@@ -45,6 +45,7 @@ import (
 	"github.com/behalf-project/behalf/internal/outbound"
 	"github.com/behalf-project/behalf/internal/page"
 	"github.com/behalf-project/behalf/internal/preagg"
+	"github.com/behalf-project/behalf/internal/refreshworker"
 	"github.com/behalf-project/behalf/internal/restapi"
 	"github.com/behalf-project/behalf/internal/resultcache"
 	"github.com/behalf-project/behalf/internal/secret"
@@ -86,7 +87,8 @@ type server struct {
 	handOuts      *anomaly.Watch
 	pats          *tokens.Service // personal access tokens
 	orchestrators *orchestrator.Orchestrators
-	rollups       *preagg.Store // nil in a program without DuckDB
+	rollups       *preagg.Store         // nil in a program without DuckDB
+	refreshes     *refreshworker.Worker // of them
 	factory       *driverfactory.Factory
 	sources       map[string]driverfactory.Source
 	model         *datamodel.Live
@@ -97,6 +99,7 @@ type server struct {
 	serviceHandles map[string][]secret.Text // how hooks may name the service account of a source
 
 	public, admin net.Listener // admin is nil when it is off
+	rest          *restapi.Handler
 	handler       http.Handler
 	health        *health.Handler
 	sockets       *socketapi.Handler
@@ -127,6 +130,9 @@ func assemble(ctx context.Context, cfg config.Config, log *zap.Logger) (s *serve
 	}
 	s.audit = audit.NewWriter(audit.WriterConfig{Store: s.store.Audit(), Log: log.Named("audit")})
 	if err = s.buildPeople(ctx); err != nil {
+		return s, err
+	}
+	if err = s.openRollups(); err != nil {
 		return s, err
 	}
 	client, err := s.buildBroker(ctx)
@@ -221,6 +227,15 @@ func (s *server) buildJobs() {
 			Rules: connectedapps.UpkeepRules{WarnBefore: n.WarnBefore, DormantAfter: n.DormantAfter},
 		}),
 	}
+	if s.rollups != nil {
+		s.refreshes = refreshworker.New(refreshworker.Config{
+			Place: s.rollups.Place(), Jobs: s.store.Jobs(),
+			Refresh: func(ctx context.Context, use orchestrator.RollupUse) (time.Time, error) {
+				return s.rest.Refresh(ctx, use)
+			},
+		})
+		kinds = append(kinds, s.refreshes.Kind())
+	}
 	s.jobs = jobs.NewRunner(jobs.Config{Store: s.store.Jobs(), Kinds: append(kinds, s.notices.Kinds()...), Log: s.log.Named("jobs")})
 }
 
@@ -291,13 +306,9 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 	for _, src := range sources {
 		s.sources[src.Name] = src
 	}
-	kept, err := s.openRollups()
-	if err != nil {
-		return err
-	}
 	s.orchestrators = orchestrator.New(orchestrator.Config{
-		PreAggregations: kept,
-		Drivers:         s.factory, Capacity: capacity, FellBack: s.fellBack,
+		PreAggregations: s.preAggregations(), Used: s.usedRollup(),
+		Drivers: s.factory, Capacity: capacity, FellBack: s.fellBack,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },
 		Cache: resultcache.New(resultcache.Config{
@@ -454,15 +465,15 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 	}
 	query := restapi.Config{
 		Verify: s.verify, Model: s.modelOf, Source: s.source, Load: s.orchestrators.Load,
-		Cancel: s.orchestrators.Cancel, Build: s.orchestrators.Build, Built: s.orchestrators.Built, Scopes: s.apiScopes, DefaultTimezone: s.cfg.API.DefaultTimezone,
+		Cancel: s.orchestrators.Cancel, Build: s.orchestrators.Build, Built: s.orchestrators.Built, Refresh: s.orchestrators.Refresh, Scopes: s.apiScopes, DefaultTimezone: s.cfg.API.DefaultTimezone,
 		Masks: masks(s.cfg.API.Masks), DefaultLimit: s.cfg.API.DefaultLimit, MaxLimit: s.cfg.API.MaxLimit, Wait: s.cfg.API.ContinueWait,
 		Token: s.cubeToken, DevMode: s.cfg.Server.DevMode, Status401: s.cfg.Auth.Status401, Log: s.log.Named("restapi"),
 	}
 	if s.hooks != nil && s.hooks.Rewrites() {
 		query.Rewrite = s.hooks.Rewrite
 	}
-	rest := restapi.New(query)
-	s.sockets = socketapi.New(socketapi.Config{API: rest, Memory: s.orchestrators, ClientIP: clientIP, Off: !s.cfg.API.WebSockets, Grace: s.cfg.Server.Grace, Log: s.log.Named("socketapi")})
+	s.rest = restapi.New(query)
+	s.sockets = socketapi.New(socketapi.Config{API: s.rest, Memory: s.orchestrators, ClientIP: clientIP, Off: !s.cfg.API.WebSockets, Grace: s.cfg.Server.Grace, Log: s.log.Named("socketapi")})
 	s.health = health.New(health.Config{
 		Checks: []health.Check{
 			{Name: "store", Run: s.store.Ping},
@@ -481,7 +492,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		}
 		s.setup.Mount(mux)
 	}
-	for _, door := range []interface{ Mount(*http.ServeMux) }{site, signIn, connect, programs, &appkeys.Handler{Apps: s.apps}, api, rest, s.sockets, s.health, ui} {
+	for _, door := range []interface{ Mount(*http.ServeMux) }{site, signIn, connect, programs, &appkeys.Handler{Apps: s.apps}, api, s.rest, s.sockets, s.health, ui} {
 		door.Mount(mux)
 	}
 	mux.Handle("GET /{$}", s.sockets.Else(ui)) // where Cube's clients open theirs

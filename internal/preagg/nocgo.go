@@ -26,6 +26,9 @@ func notBuiltIn() error {
 // Open says that DuckDB is not built in.
 func Open(Config) (*Store, error) { return nil, notBuiltIn() }
 
+// Place is never asked.
+func (s *Store) Place() string { return "" }
+
 // IDs is never asked.
 func (s *Store) IDs(func(driverfactory.PoolKey) bool) []ID { return nil }
 

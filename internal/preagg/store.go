@@ -39,6 +39,7 @@ const (
 type Store struct {
 	cfg         Config
 	unlock      func() error
+	named       string // Place
 	shelf       *shelf
 	readers     *instances
 	vetted      *vetted
@@ -154,6 +155,9 @@ func (s *Store) take() error {
 	if s.unlock, err = filelock.Lock(filepath.Join(s.cfg.Dir, "lock")); err != nil {
 		return err
 	}
+	if err := s.name(); err != nil {
+		return err
+	}
 	// Nobody builds and nobody deletes: what is there of it was left by a process that ended.
 	for _, left := range []string{s.buildsDir(), s.trashDir()} {
 		if err := os.RemoveAll(left); err != nil {
@@ -177,6 +181,29 @@ func (s *Store) take() error {
 	s.emptyTrash()
 	return nil
 }
+
+// Place returns a name of the folder that no other has, and that it keeps.
+func (s *Store) Place() string { return s.named }
+
+// name finds the name of the folder, or gives it one.
+func (s *Store) name() error {
+	path := filepath.Join(s.cfg.Dir, "id")
+	text, err := readSmall(path)
+	if s.named = string(text); err == nil && placeName.MatchString(s.named) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	s.named = id.Random(12)
+	made := path + ".new"
+	if err := errors.Join(removeFile(made), writeFile(made, []byte(s.named))); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(made, path), syncDir(s.cfg.Dir))
+}
+
+var placeName = regexp.MustCompile(`^[0-9A-Za-z_-]{8,64}$`)
 
 // adopt takes over the folder of a scope that an earlier process left. One that does not say whose it is goes.
 func (s *Store) adopt(name string) error {

@@ -1,6 +1,7 @@
 package restapi
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -34,7 +35,7 @@ func (h *Handler) canUse(w http.ResponseWriter, r *http.Request, _ securityconte
 }
 
 // scheduledRefresh answers /v1/run-scheduled-refresh, which old installations call every minute until it has finished. There is
-// nothing to call it for: what people use is built behind their queries.
+// nothing to call it for: what people use is fetched again in time.
 func (h *Handler) scheduledRefresh(w http.ResponseWriter, _ *http.Request, _ securitycontext.Context) error {
 	writeJSON(w, http.StatusOK, map[string]bool{"finished": true})
 	return nil
@@ -225,6 +226,33 @@ func (h *Handler) post(r *http.Request, sc securitycontext.Context, dataSource s
 	token := hex.EncodeToString(sum[:16])
 	h.posted.Add(token, job{by: sc.Principal, rollup: id, table: built.Table, selector: selector})
 	return token, nil
+}
+
+// Refresh plans a rollup that is in use anew, for who uses it and by the model that serves them now, has fetched what is out of
+// date of it, and returns when that may be so again; zero for never. It fails with fault.Gone where there is no such rollup any
+// more, or not one that is to be fetched before somebody asks.
+func (h *Handler) Refresh(ctx context.Context, use orchestrator.RollupUse) (next time.Time, err error) {
+	model, err := h.cfg.Model(ctx, use.By)
+	if err != nil {
+		return time.Time{}, err
+	}
+	wanted := func(pre *datamodel.PreAggregation) bool { return pre.FullName() == use.Name }
+	rollups, _, err := sqlgen.Rollups(model, use.By, use.Zone, h.planOptions(use.By, h.cfg.Now()), wanted)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if len(rollups) != 1 || !rollups[0].Scheduled {
+		return time.Time{}, fault.New(fault.Gone, "There is no pre-aggregation %s any more that is fetched before somebody asks.", use.Name)
+	}
+	cube, _, _ := strings.Cut(use.Name, ".")
+	src, err := h.cfg.Source(use.By.Domain, model.Cube(cube).DataSource)
+	if err != nil {
+		return time.Time{}, err
+	}
+	err = h.cfg.Refresh(ctx, use, orchestrator.Request{
+		Source: src, Operation: driverfactory.UserQuery, Rollup: rollup(rollups[0], &sqlgen.Statement{}),
+	})
+	return rollups[0].Next(h.cfg.Now()), err
 }
 
 // jobStates answers how far jobs are. One of somebody else is not found.

@@ -153,3 +153,30 @@ func TestAJobIsPostedWholeOrNot(t *testing.T) {
 		}
 	}
 }
+
+// A rollup in use is planned anew for who uses it; one that is gone, or is fetched only when somebody asks, is not.
+func TestARollupInUseIsPlannedAnew(t *testing.T) {
+	var asked []orchestrator.Request
+	f := newFrontOf(t, strings.ReplaceAll(rolledUpModel, "pre_aggregations:", "pre_aggregations:\n      - {name: lazy, measures: [count], scheduled_refresh: false}"), shipped, func(c *Config) {
+		c.Refresh = func(_ context.Context, _ orchestrator.RollupUse, r orchestrator.Request) error {
+			asked = append(asked, r)
+			return nil
+		}
+	})
+	now := f.handler.cfg.Now()
+	next, err := f.handler.Refresh(t.Context(), orchestrator.RollupUse{Name: "orders.by_day", Zone: "Europe/Paris"})
+	if err != nil || !next.After(now) {
+		t.Fatalf("Refresh = %s, %v, want a moment after %s", next, err, now)
+	}
+	if len(asked) != 1 || asked[0].Rollup.Name != "orders.by_day" || asked[0].Rollup.Zone != "Europe/Paris" || !asked[0].Rollup.Ahead || asked[0].Source.Name != "default" {
+		t.Errorf("asked for %+v, want the rollup in its zone, at its source", asked)
+	}
+	for _, name := range []string{"orders.lazy", "orders.gone", "gone.by_day", "gone"} {
+		if _, err := f.handler.Refresh(t.Context(), orchestrator.RollupUse{Name: name, Zone: "UTC"}); !errors.Is(err, fault.Gone) {
+			t.Errorf("Refresh of %s = %v, want gone", name, err)
+		}
+	}
+	if len(asked) != 1 {
+		t.Errorf("%d were fetched, want one", len(asked))
+	}
+}

@@ -48,6 +48,9 @@ type Config struct {
 	Build func(ctx context.Context, sc securitycontext.Context, r orchestrator.Request) (orchestrator.RollupID, error)
 	Built func(id orchestrator.RollupID) (orchestrator.BuildState, error)
 
+	// Refresh has a rollup fetched again that is in use; see orchestrator.Orchestrators. Required where Handler.Refresh is called.
+	Refresh func(ctx context.Context, use orchestrator.RollupUse, r orchestrator.Request) error
+
 	// Scopes returns what a caller may do. Default: DefaultScopes for everybody.
 	Scopes func(ctx context.Context, sc securitycontext.Context) ([]string, error)
 

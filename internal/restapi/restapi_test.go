@@ -42,10 +42,11 @@ var now = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 
 // front is a Handler over one cube whose statements are answered by load.
 type front struct {
-	mux    *http.ServeMux
-	scopes []string // of everybody
-	mu     sync.Mutex
-	seen   []orchestrator.Request
+	mux     *http.ServeMux
+	handler *Handler
+	scopes  []string // of everybody
+	mu      sync.Mutex
+	seen    []orchestrator.Request
 }
 
 func newFront(t *testing.T, load func(orchestrator.Request) (*orchestrator.Result, error), change ...func(*Config)) *front {
@@ -91,7 +92,8 @@ func newFrontOf(t *testing.T, model string, load func(orchestrator.Request) (*or
 	for _, c := range change {
 		c(&cfg)
 	}
-	New(cfg).Mount(f.mux)
+	f.handler = New(cfg)
+	f.handler.Mount(f.mux)
 	return f
 }
 

@@ -16,7 +16,7 @@ func rollup(r *sqlgen.Rollup, read *sqlgen.Statement) *orchestrator.Rollup {
 		return nil
 	}
 	out := &orchestrator.Rollup{
-		Name: r.Name, Structure: r.Structure, Shared: r.Shared, Table: r.Table, Read: statement(*read),
+		Name: r.Name, Zone: r.Zone(), Structure: r.Structure, Shared: r.Shared, Ahead: r.Scheduled, Table: r.Table, Read: statement(*read),
 		Build: func(s orchestrator.Span) (driverfactory.Statement, error) {
 			built, err := r.Build(partition(s))
 			return statement(built), err

@@ -207,6 +207,20 @@ func (r *Rollup) Age(s *Span, now time.Time) Age {
 	return Age{Since: r.key.Since(now, r.loc)}
 }
 
+// Next returns when rows that are good at a moment may be old; zero for never.
+func (r *Rollup) Next(now time.Time) time.Time {
+	switch {
+	case r.key.Immutable:
+		return time.Time{}
+	case r.sqlKey != nil:
+		return now.Add(r.sqlKey.Every)
+	}
+	return r.key.Since(now, r.loc).Add(r.key.Every)
+}
+
+// Zone returns the name of the time zone whose clocks its times are read from.
+func (r *Rollup) Zone() string { return r.loc.String() }
+
 // monday is the first day of a year, a quarter, a month and a week: a start for buckets of all of them.
 var monday = time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
 
