@@ -20,7 +20,7 @@ import (
 // warehouse is a driverfactory in which every statement answers with the key it ran under. Its SQL is words: "sleep 5s"
 // takes its time, "first 5s" does so once, "rows 100" has that many, "slowly" pauses before each, "breaks" fails after
 // them, "at x" answers x, "panics-closing" panics when they are closed, "read x" shows what x has changed to, "fail" fails, "refuse" is
-// refused by the database, "panic" panics, "text" after "--" only makes it another one.
+// refused by the database, "away" is not answered, "panic" panics, "text" after "--" only makes it another one.
 type warehouse struct {
 	t testing.TB
 
@@ -256,6 +256,15 @@ func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driv
 			}
 			end()
 			return nil, &fault.Error{Kind: fault.Invalid, Owner: fault.Database, Detail: "relation \"visits\" does not exist"}
+		case "away":
+			w.mu.Lock()
+			tolerant := w.tolerant
+			w.mu.Unlock()
+			if tolerant {
+				continue
+			}
+			end()
+			return nil, &fault.Error{Kind: fault.Unavailable, Code: "data_source_unreachable", Owner: fault.Database}
 		case "fail":
 			end()
 			return nil, errors.New("42P01: no such table")

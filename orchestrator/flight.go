@@ -338,6 +338,18 @@ func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactor
 		rows, err = o.cfg.PreAggregations.Query(ctx, l.id, l.name, l.tables, f.stmt)
 		return rows, ranAt, func() {}, err
 	}
+	k, answer := sourceKey{f.source.Domain, f.source.Name}, errNotAsked
+	o.mu.Lock()
+	err = o.admits(k)
+	o.mu.Unlock()
+	if err != nil {
+		return nil, ranAt, nil, err
+	}
+	defer func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.answered(k, f.key.Scope, answer)
+	}()
 	p, err := o.lend(f)
 	if err != nil {
 		return nil, ranAt, nil, err
@@ -352,6 +364,7 @@ func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactor
 	}
 	ranAt = o.cfg.Now()
 	rows, err = p.driver.Query(ctx, f.stmt)
+	answer = err
 	if err != nil && errors.Is(err, fault.Conflict) {
 		o.discard(p)
 	}
@@ -379,7 +392,7 @@ func (o *Orchestrators) finish(f *flight, entry *resultcache.Entry, err error) {
 			f.kept = entry.Size()
 			o.kept += f.kept
 		}
-	case !errors.Is(err, fault.Canceled) && !errors.Is(err, fault.Conflict):
+	case !errors.Is(err, fault.Canceled) && !errors.Is(err, fault.Conflict) && codeOf(err) != "data_source_down":
 		o.cache.Delete(f.key.Key) // as Cube does: after a failure nothing older is served either
 	}
 	keep := !f.superseded && (f.kept == 0 || o.kept <= o.cfg.MaxKeptBytes)

@@ -34,7 +34,20 @@ type SourceHealth struct {
 	CheckedAt    time.Time // zero when never
 	Latency      time.Duration
 	Detail       string // a sentence; holds no address and no text of the database's
+
+	Since   time.Time // when State was found first
+	History []Change  // the states before it since the start, the newest first: at most twenty
 }
+
+// Change is a State that ended.
+type Change struct {
+	State       State
+	From, Until time.Time
+	Detail      string
+}
+
+// maxHistory is how many changes of one source are remembered.
+const maxHistory = 20
 
 // Reacher is a Drivers that can find out whether a source answers without logging in. Sources without a service account
 // are checked so.
@@ -129,10 +142,7 @@ func (o *Orchestrators) check(ctx context.Context, src driverfactory.Source) {
 	}
 	r := SourceHealth{State: state, Detail: detail, CheckedAt: o.cfg.Now().UTC(), Latency: time.Since(began)}
 	k := sourceKey{src.Domain, src.Name}
-	o.health.mu.Lock()
-	before := o.health.results[k].State
-	o.health.results[k] = r
-	o.health.mu.Unlock()
+	before := o.health.found(k, r)
 	if before != state {
 		log := o.log.Info
 		if state == Down {
@@ -166,6 +176,9 @@ func (o *Orchestrators) probe(ctx context.Context, src driverfactory.Source) (St
 	}
 	defer o.giveBack(p)
 	err = p.driver.Ping(ctx)
+	o.mu.Lock()
+	o.answered(sourceKey{src.Domain, src.Name}, choice.Key, err)
+	o.mu.Unlock()
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == "queue_timeout" {
 		return Unknown, "All sessions of the source are in use, so it was not checked.", err
 	}
@@ -183,6 +196,9 @@ func (o *Orchestrators) reach(ctx context.Context, src driverfactory.Source) (St
 		return Unverified, why + ".", nil
 	}
 	if err := r.Reach(ctx, src); err != nil {
+		o.mu.Lock()
+		o.answered(sourceKey{src.Domain, src.Name}, driverfactory.PoolKey{}, err)
+		o.mu.Unlock()
 		return Down, why + ", and it cannot be reached: " + describe(ctx, err), err
 	}
 	return Unverified, why + "; it can be reached.", nil
@@ -197,6 +213,25 @@ func describe(ctx context.Context, err error) string {
 		return e.Detail
 	}
 	return "It answered with an error; the log has it."
+}
+
+// found keeps r as the last result of k, and returns the state before.
+func (h *health) found(k sourceKey, r SourceHealth) State {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last, known := h.results[k]
+	switch {
+	case !known:
+		r.Since = r.CheckedAt
+	case last.State == r.State:
+		r.Since, r.History = last.Since, last.History
+	default:
+		r.Since = r.CheckedAt
+		past := append([]Change{{last.State, last.Since, r.CheckedAt, last.Detail}}, last.History...)
+		r.History = past[:min(len(past), maxHistory)]
+	}
+	h.results[k] = r
+	return last.State
 }
 
 // forget drops the results of sources that are gone.

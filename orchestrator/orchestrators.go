@@ -96,6 +96,7 @@ type Orchestrators struct {
 	rolled   map[string]map[RollupID]struct{}  // those of people, by Principal.Key, for news to find
 	builds   map[driverfactory.PoolKey]*builds // under way
 	lines    map[sourceKey]*scheduler
+	breakers map[sourceKey]*breaker // of sources that did not answer the last time
 	pools    map[driverfactory.PoolKey]*pool
 	idle     list.List          // pools that nobody uses, the longest unused first
 	people   map[string]*person // by Principal.Key
@@ -185,7 +186,7 @@ func New(cfg Config) *Orchestrators {
 		queries:  map[string]*flight{},
 		followed: map[readyKey]*flight{}, renewals: map[flightKey]struct{}{},
 		builds: map[driverfactory.PoolKey]*builds{}, rolled: map[string]map[RollupID]struct{}{},
-		lines: map[sourceKey]*scheduler{}, pools: map[driverfactory.PoolKey]*pool{}, people: map[string]*person{},
+		lines: map[sourceKey]*scheduler{}, breakers: map[sourceKey]*breaker{}, pools: map[driverfactory.PoolKey]*pool{}, people: map[string]*person{},
 		quiet: make(chan struct{}),
 	}
 	// simplelru, not lru: our own lock covers it together with what it is tied to.

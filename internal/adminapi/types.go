@@ -498,6 +498,17 @@ type Liveness struct {
 	LatencyMS int64     `json:"latency_ms"`
 	Detail    string    `json:"detail" doc:"What is wrong; empty when nothing is."`
 	Required  bool      `json:"required" doc:"Whether the server counts as not ready without it."`
+
+	Since   time.Time `json:"since,omitzero" doc:"When it was found in this state first."`
+	History []Found   `json:"history" doc:"The states before it since the server started, the newest first: at most twenty."`
+}
+
+// Found is a state in which liveness checks found a data source, and that has ended.
+type Found struct {
+	State  string    `json:"state" enum:"up,down,unverified,unknown"`
+	From   time.Time `json:"from"`
+	Until  time.Time `json:"until"`
+	Detail string    `json:"detail"`
 }
 
 // Person is somebody, as far as it is known who.

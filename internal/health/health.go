@@ -25,7 +25,8 @@ type Check struct {
 // Source is the last known state of one data source.
 type Source struct {
 	Name      string    `json:"name"`
-	State     string    `json:"state"` // "up", "down", "unverified" or "unknown"
+	State     string    `json:"state"`          // "up", "down", "unverified" or "unknown"
+	Since     time.Time `json:"since,omitzero"` // when it was found in that first
 	CheckedAt time.Time `json:"checked_at,omitzero"`
 	LatencyMS int64     `json:"latency_ms,omitzero"`
 	Detail    string    `json:"detail,omitempty"`

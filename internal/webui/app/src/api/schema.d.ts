@@ -1027,6 +1027,15 @@ export interface components {
              */
             results: number;
         };
+        Found: {
+            detail: string;
+            /** Format: date-time */
+            from: string;
+            /** @enum {string} */
+            state: "up" | "down" | "unverified" | "unknown";
+            /** Format: date-time */
+            until: string;
+        };
         HandedOut: {
             access_token: string;
             /** @description Who the person is at the provider, as far as it told us. */
@@ -1114,10 +1123,17 @@ export interface components {
             checked_at?: string;
             /** @description What is wrong; empty when nothing is. */
             detail: string;
+            /** @description The states before it since the server started, the newest first: at most twenty. */
+            history: components["schemas"]["Found"][] | null;
             /** Format: int64 */
             latency_ms: number;
             /** @description Whether the server counts as not ready without it. */
             required: boolean;
+            /**
+             * Format: date-time
+             * @description When it was found in this state first.
+             */
+            since?: string;
             /**
              * @description unverified: it was reached, but there is no service account to sign in with.
              * @enum {string}
