@@ -2,6 +2,8 @@ package secret
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -9,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/aead/aesgcm"
+	"github.com/tink-crypto/tink-go/v2/insecuresecretdataaccess"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
@@ -117,6 +121,24 @@ func (k *Keyring) edit(change func(*keyset.Manager) error) (*Keyring, error) {
 		return nil, fmt.Errorf("change the data keys: %w", err)
 	}
 	return over(handle)
+}
+
+// Derive returns a key of its own for purpose, made of the data key that seals (RFC 5869): the same at every replica, another
+// one for each purpose, and another one from when another data key seals. It is for what may be lost then.
+func (k *Keyring) Derive(purpose string) (key [sha256.Size]byte, err error) {
+	entry, err := k.keys.Load().handle.Primary()
+	if err != nil {
+		return key, fmt.Errorf("derive a key: %w", err)
+	}
+	primary, ok := entry.Key().(*aesgcm.Key)
+	if !ok {
+		return key, fmt.Errorf("derive a key: the data key is a %T", entry.Key())
+	}
+	derived, err := hkdf.Key(sha256.New, primary.KeyBytes().Data(insecuresecretdataaccess.Token{}), nil, "behalf: "+purpose, len(key))
+	if err != nil {
+		return key, fmt.Errorf("derive a key: %w", err)
+	}
+	return [sha256.Size]byte(derived), nil
 }
 
 // Use makes k seal and open with the keys of next from now on.
