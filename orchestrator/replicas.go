@@ -83,7 +83,7 @@ func (o *Orchestrators) elsewhere(ctx context.Context, f *flight) (ended bool, e
 	if f.shared == nil {
 		return false, nil
 	}
-	f.load = o.cfg.Shared.Begin(ctx, *f.shared)
+	f.load = o.cfg.Shared.Begin(ctx, *f.shared, f.key.values)
 	if f.load == nil || f.anew {
 		return false, nil
 	}
@@ -143,7 +143,7 @@ func (o *Orchestrators) share(ctx context.Context, f *flight, entry *resultcache
 	ctx = context.WithoutCancel(ctx) // which ended with f; what is done here has its own end
 	switch {
 	case entry != nil && !superseded:
-		f.load.Put(ctx, sharedcache.Result{Columns: entry.Columns, Rows: entry.Rows, RanAt: entry.RanAt, Values: f.key.values})
+		f.load.Put(ctx, sharedcache.Result{Columns: entry.Columns, Rows: entry.Rows, RanAt: entry.RanAt})
 	case failed(err):
 		o.cfg.Shared.Delete(ctx, *f.shared)
 	}

@@ -45,11 +45,13 @@ import (
 	"github.com/behalf-project/behalf/internal/outbound"
 	"github.com/behalf-project/behalf/internal/page"
 	"github.com/behalf-project/behalf/internal/preagg"
+	"github.com/behalf-project/behalf/internal/redis"
 	"github.com/behalf-project/behalf/internal/restapi"
 	"github.com/behalf-project/behalf/internal/resultcache"
 	"github.com/behalf-project/behalf/internal/secret"
 	"github.com/behalf-project/behalf/internal/securitycontext"
 	"github.com/behalf-project/behalf/internal/session"
+	"github.com/behalf-project/behalf/internal/sharedcache"
 	"github.com/behalf-project/behalf/internal/socketapi"
 	"github.com/behalf-project/behalf/internal/sqlstore"
 	"github.com/behalf-project/behalf/internal/tokens"
@@ -86,7 +88,9 @@ type server struct {
 	handOuts      *anomaly.Watch
 	pats          *tokens.Service // personal access tokens
 	orchestrators *orchestrator.Orchestrators
-	rollups       *preagg.Store // nil in a program without DuckDB
+	rollups       *preagg.Store      // nil in a program without DuckDB
+	redis         *redis.Client      // nil without a shared cache
+	shared        *sharedcache.Cache // over redis
 	factory       *driverfactory.Factory
 	sources       map[string]driverfactory.Source
 	model         *datamodel.Live
@@ -295,8 +299,12 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 	if err != nil {
 		return err
 	}
+	if err := s.openShared(); err != nil {
+		return err
+	}
 	s.orchestrators = orchestrator.New(orchestrator.Config{
 		PreAggregations: kept,
+		Shared:          s.shared,
 		Drivers:         s.factory, Capacity: capacity, FellBack: s.fellBack,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },
@@ -316,6 +324,18 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 		IdleTimeout: s.cfg.Orchestrator.IdleTimeout, Log: s.log.Named("orchestrator"),
 	})
 	s.store.News().Subscribe(s.orchestrators.Hear)
+	return nil
+}
+
+// openShared opens the cache of all replicas, where there is to be one. Redis need not be there.
+func (s *server) openShared() (err error) {
+	if s.cfg.Cache.Redis.Empty() {
+		return nil
+	}
+	if s.redis, err = redis.Open(s.cfg.Cache.Redis); err != nil {
+		return err
+	}
+	s.shared = sharedcache.New(sharedcache.Config{Store: s.redis, Derive: s.store.Keyring().Derive, Log: s.log.Named("sharedcache")})
 	return nil
 }
 
@@ -463,11 +483,15 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 	}
 	rest := restapi.New(query)
 	s.sockets = socketapi.New(socketapi.Config{API: rest, Memory: s.orchestrators, ClientIP: clientIP, Off: !s.cfg.API.WebSockets, Grace: s.cfg.Server.Grace, Log: s.log.Named("socketapi")})
+	checks := []health.Check{
+		{Name: "store", Run: s.store.Ping},
+		{Name: "model", Run: func(context.Context) error { return s.model.State().Problem }, Advisory: true},
+	}
+	if s.shared != nil {
+		checks = append(checks, health.Check{Name: "cache", Run: s.sharedHealth, Advisory: true})
+	}
 	s.health = health.New(health.Config{
-		Checks: []health.Check{
-			{Name: "store", Run: s.store.Ping},
-			{Name: "model", Run: func(context.Context) error { return s.model.State().Problem }, Advisory: true},
-		},
+		Checks:  checks,
 		Sources: s.sourceHealth,
 	})
 	mux := http.NewServeMux()
@@ -509,6 +533,14 @@ func (s *server) cubeToken(r *http.Request) (secret.Text, error) {
 		return secret.Text{}, err
 	}
 	return s.verifier.Issue(u.Username, cubeTokenLife)
+}
+
+// sharedHealth fails while the shared cache is not used.
+func (s *server) sharedHealth(context.Context) error {
+	if s.shared.Stats().Down {
+		return fault.New(fault.Unavailable, "The Redis of cache.redis does not answer: each replica uses its own cache until it does.")
+	}
+	return nil
 }
 
 // sourceHealth is what /readyz?verbose tells of the sources.
@@ -568,6 +600,9 @@ func (s *server) Run(ctx context.Context) error {
 	if s.issuers != nil {
 		parts = append(parts, s.issuers)
 	}
+	if s.shared != nil {
+		parts = append(parts, s.shared)
+	}
 	for _, part := range parts {
 		g.Go(func() error { return part.Run(work) })
 	}
@@ -608,6 +643,9 @@ func (s *server) Close() {
 		if err := s.rollups.Close(); err != nil {
 			s.log.Warn("the pre-aggregations did not close cleanly", zap.Error(err))
 		}
+	}
+	if s.redis != nil {
+		s.redis.Close()
 	}
 	if s.journal != nil {
 		if err := s.journal.Close(); err != nil {

@@ -97,14 +97,17 @@ func result(t testing.TB, text string) sharedcache.Result {
 	}
 	return sharedcache.Result{
 		Columns: []driverfactory.Column{{Name: "who", Type: "TEXT"}, {Name: "n", Type: "BIGINT"}}, Rows: rows,
-		RanAt: time.Now().UTC().Round(0), Values: resultcache.Values{1, 2, 3},
+		RanAt: time.Now().UTC().Round(0), Values: values,
 	}
 }
+
+// values are the answers of the refresh keys of every result here.
+var values = resultcache.Values{1, 2, 3}
 
 // put has r run the statement of k.
 func (r replica) put(t testing.TB, k sharedcache.Key, text string) {
 	t.Helper()
-	l := r.Begin(t.Context(), k)
+	l := r.Begin(t.Context(), k, values)
 	if l == nil || !l.Mine {
 		t.Fatalf("Begin = %+v, want a load of its own", l)
 	}
@@ -137,7 +140,7 @@ func TestWhatOneReplicaPutsAnotherFinds(t *testing.T) {
 	k := key(t, scope("alice", 1), "SELECT 1")
 	two[1].has(t, k, "")
 	want := result(t, "hers")
-	two[0].Begin(t.Context(), k).Put(t.Context(), want)
+	two[0].Begin(t.Context(), k, values).Put(t.Context(), want)
 	got, ok := two[1].Get(t.Context(), k)
 	if !ok || !reflect.DeepEqual(got.Columns, want.Columns) || !got.RanAt.Equal(want.RanAt) || got.Values != want.Values || got.Rows.Len() != 2 ||
 		fmt.Sprint(got.Rows.First()...) != fmt.Sprint(want.Rows.First()...) {
@@ -198,7 +201,7 @@ func TestRedisLearnsNothing(t *testing.T) {
 	s := scope("canary-subject", 4711)
 	s.Source, s.Domain, s.App, s.Principal.Realm = "canary-source", "canary-domain", "canary-app", "canary-realm"
 	r.put(t, key(t, s, "SELECT 'canary-sql'"), "canary-row")
-	running := r.Begin(t.Context(), key(t, s, "SELECT 'canary-sql', 2"))
+	running := r.Begin(t.Context(), key(t, s, "SELECT 'canary-sql', 2"), values)
 	defer running.End(t.Context())
 	r.has(t, key(t, s, "SELECT 'canary-sql'"), "canary-row")
 	all := server.Dump()
@@ -316,7 +319,7 @@ func TestAPurgeEndsWhatWasPutBefore(t *testing.T) {
 	two[0].put(t, his, "his")
 	two[0].put(t, service, "everybody's")
 	kept := server.Dump()
-	under := two[1].Begin(t.Context(), key(t, scope("alice", 1), "SELECT 2")) // it began before
+	under := two[1].Begin(t.Context(), key(t, scope("alice", 1), "SELECT 2"), values) // it began before
 
 	two[0].Purge(hers.Scope.Principal.Key())
 	two[0].has(t, hers, "") // at once
@@ -358,7 +361,7 @@ func TestAPurgeThatDoesNotReachRedisIsDoneLater(t *testing.T) {
 	two[0].Purge(hers.Scope.Principal.Key())
 	eventually(t, "the purge fails", func() bool { return two[0].Stats().Failures > 0 })
 	two[0].has(t, hers, "")
-	if l := two[0].Begin(t.Context(), hers); l != nil {
+	if l := two[0].Begin(t.Context(), hers, values); l != nil {
 		t.Error("Begin of what is to be purged = a load, want none")
 	}
 	server.Thaw()
@@ -377,7 +380,7 @@ func TestTooManyPurgesAreEverybodys(t *testing.T) {
 		if n := c.Stats().Purges; n != 1 {
 			t.Errorf("%d purges are to come, want one for everybody", n)
 		}
-		if l := c.Begin(t.Context(), key(t, scope("alice", 1), "SELECT 1")); l != nil {
+		if l := c.Begin(t.Context(), key(t, scope("alice", 1), "SELECT 1"), values); l != nil {
 			t.Error("Begin = a load, want none before everybody's purge")
 		}
 	})
@@ -442,7 +445,7 @@ func TestRedisThatIsFrozenOrGoneIsNotWaitedFor(t *testing.T) {
 			began := time.Now()
 			for range 100 {
 				r.has(t, k, "")
-				if l := r.Begin(t.Context(), k); l != nil {
+				if l := r.Begin(t.Context(), k, values); l != nil {
 					t.Fatal("Begin = a load, want none")
 				}
 			}
@@ -452,7 +455,7 @@ func TestRedisThatIsFrozenOrGoneIsNotWaitedFor(t *testing.T) {
 			}
 			tt.heal()
 			eventually(t, "it is asked again", func() bool { return !r.Stats().Down })
-			l := r.Begin(t.Context(), k)
+			l := r.Begin(t.Context(), k, values)
 			l.Put(t.Context(), result(t, "hers"))
 			r.has(t, k, "hers")
 		})
@@ -463,14 +466,14 @@ func TestALargeResultStaysWhereItIs(t *testing.T) {
 	server := redistest.Start(t)
 	two := replicas(t, 2, on(t, server), func(c *sharedcache.Config) { c.MaxBytes = 1000 })
 	k := key(t, scope("alice", 1), "SELECT 1")
-	first, second := two[0].Begin(t.Context(), k), two[1].Begin(t.Context(), k)
+	first, second := two[0].Begin(t.Context(), k, values), two[1].Begin(t.Context(), k, values)
 	first.Put(t.Context(), result(t, strings.Repeat("x", 1000)))
 	if _, ok := second.Follow(t.Context()); ok || second.Mine {
 		t.Error("Follow = a result, want to be told to run the statement")
 	}
 	second.End(t.Context())
 	two[1].has(t, k, "")
-	third := two[0].Begin(t.Context(), k)
+	third := two[0].Begin(t.Context(), k, values)
 	if third.Mine {
 		t.Error("somebody is the loader of what is too large to be put")
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/behalf-project/behalf/internal/resultcache"
 )
 
 // Load is a statement that a replica is about to run: by itself, or by waiting for another that runs it. End or Put ends it,
@@ -11,11 +13,13 @@ import (
 type Load struct {
 	Mine bool // this replica is the loader; false: another one is, or everybody runs it for themselves
 
-	cache *Cache
-	place place
-	in    generations // that were there before the statement
-	lease []byte      // of this replica
-	other []byte      // lease of the loader that Follow waits for; nil when there is none
+	cache  *Cache
+	place  place
+	name   string // of its lease: nobody waits for a result of other values
+	values resultcache.Values
+	in     generations // that were there before the statement
+	lease  []byte      // of this replica
+	other  []byte      // lease of the loader that Follow waits for; nil when there is none
 
 	ended sync.Once
 	stop  context.CancelFunc
@@ -34,9 +38,9 @@ const (
 	lastPoll  = 100 * time.Millisecond
 )
 
-// Begin says that the statement of k is to be run, under a credential that was chosen before. It returns nil when the Store
-// does not answer. A load that is Mine is renewed until ctx is done or it has ended.
-func (c *Cache) Begin(ctx context.Context, k Key) *Load {
+// Begin says that the statement of k is to be run, for refresh keys whose answers are values and under a credential that was
+// chosen before. It returns nil when the Store does not answer. A load that is Mine is renewed until ctx is done or it has ended.
+func (c *Cache) Begin(ctx context.Context, k Key, values resultcache.Values) *Load {
 	p, ok := c.place(k)
 	if !ok {
 		return nil
@@ -45,7 +49,7 @@ func (c *Cache) Begin(ctx context.Context, k Key) *Load {
 	if !ok {
 		return nil
 	}
-	l := &Load{cache: c, place: p, in: g, lease: random()}
+	l := &Load{cache: c, place: p, name: p.lease(values), values: values, in: g, lease: random()}
 	there := l.take(ctx)
 	if !l.Mine && len(there) == generationSize {
 		l.other = there
@@ -57,7 +61,7 @@ func (c *Cache) Begin(ctx context.Context, k Key) *Load {
 func (l *Load) take(ctx context.Context) (there []byte) {
 	c := l.cache
 	if !c.call(ctx, func(ctx context.Context) (err error) {
-		there, err = c.cfg.Store.Add(ctx, l.place.lease, l.lease, c.cfg.Lease)
+		there, err = c.cfg.Store.Add(ctx, l.name, l.lease, c.cfg.Lease)
 		return err
 	}) || !same(there, l.lease) {
 		return there
@@ -81,7 +85,7 @@ func (l *Load) renew(ctx context.Context) {
 		}
 		kept := true
 		c.call(ctx, func(ctx context.Context) (err error) {
-			kept, err = c.cfg.Store.Extend(ctx, l.place.lease, l.lease, c.cfg.Lease)
+			kept, err = c.cfg.Store.Extend(ctx, l.name, l.lease, c.cfg.Lease)
 			return err
 		})
 		if !kept {
@@ -102,7 +106,7 @@ func (l *Load) Follow(ctx context.Context) (Result, bool) {
 		}
 		var got [][]byte
 		if !c.usable(l.place.owner) || !c.call(ctx, func(ctx context.Context) (err error) {
-			got, err = c.get(ctx, l.place.lease)
+			got, err = c.get(ctx, l.name)
 			return err
 		}) {
 			break
@@ -121,10 +125,11 @@ func (l *Load) Follow(ctx context.Context) (Result, bool) {
 	return Result{}, false
 }
 
-// Put gives r to all replicas and ends l. ctx is one that outlives the statement.
+// Put gives r, whose Values are those of l, to all replicas and ends l. ctx is one that outlives the statement.
 func (l *Load) Put(ctx context.Context, r Result) {
 	defer l.End(ctx)
 	c := l.cache
+	r.Values = l.values
 	if r.Rows.Size() > c.cfg.MaxBytes {
 		l.leaveAlone(ctx)
 		return
@@ -157,7 +162,7 @@ func (l *Load) Put(ctx context.Context, r Result) {
 func (l *Load) leaveAlone(ctx context.Context) {
 	l.letGo()
 	c := l.cache
-	c.call(ctx, func(ctx context.Context) error { return c.cfg.Store.Set(ctx, l.place.lease, alone, aloneLife) })
+	c.call(ctx, func(ctx context.Context) error { return c.cfg.Store.Set(ctx, l.name, alone, aloneLife) })
 }
 
 // End ends l without a result, or after it. It may be called again; nil has nothing to end.
@@ -168,7 +173,7 @@ func (l *Load) End(ctx context.Context) {
 	l.ended.Do(func() {
 		l.letGo()
 		if c := l.cache; l.Mine {
-			c.call(ctx, func(ctx context.Context) error { return c.cfg.Store.Remove(ctx, l.place.lease, l.lease) })
+			c.call(ctx, func(ctx context.Context) error { return c.cfg.Store.Remove(ctx, l.name, l.lease) })
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/behalf-project/behalf/internal/redis/redistest"
+	"github.com/behalf-project/behalf/internal/resultcache"
 	"github.com/behalf-project/behalf/internal/sharedcache"
 	"github.com/behalf-project/behalf/internal/sharedcache/sharedcachetest"
 )
@@ -14,9 +15,14 @@ import (
 func TestOneLoadsAndTheOthersFollow(t *testing.T) {
 	three := replicas(t, 3, on(t, redistest.Start(t)))
 	k := key(t, scope("alice", 1), "SELECT 1")
-	first := three[0].Begin(t.Context(), k)
+	first := three[0].Begin(t.Context(), k, values)
 	if !first.Mine {
 		t.Fatal("the first is not the loader")
+	}
+	if l := three[2].Begin(t.Context(), k, resultcache.Values{}); !l.Mine {
+		t.Error("it waits for a result of other answers of its refresh keys")
+	} else {
+		l.End(t.Context())
 	}
 	type answer struct {
 		text any
@@ -24,7 +30,7 @@ func TestOneLoadsAndTheOthersFollow(t *testing.T) {
 	}
 	answers := make(chan answer, 2)
 	for _, r := range three[1:] {
-		l := r.Begin(t.Context(), k)
+		l := r.Begin(t.Context(), k, values)
 		if l.Mine {
 			t.Fatal("there are two loaders")
 		}
@@ -45,7 +51,7 @@ func TestOneLoadsAndTheOthersFollow(t *testing.T) {
 			t.Errorf("Follow = %v, want the loader's result", got)
 		}
 	}
-	if l := three[1].Begin(t.Context(), k); !l.Mine {
+	if l := three[1].Begin(t.Context(), k, values); !l.Mine {
 		t.Error("the lease of a loader that has put its result is still there")
 	} else {
 		l.End(t.Context())
@@ -78,7 +84,7 @@ func TestWhoFollowsWaitsForOneLoaderAndNoLonger(t *testing.T) {
 			inBubble(t, func(t *testing.T, store *counting, two []replica, k sharedcache.Key) {
 				living, die := context.WithCancel(t.Context())
 				defer die()
-				first, second := two[0].Begin(living, k), two[1].Begin(t.Context(), k)
+				first, second := two[0].Begin(living, k, values), two[1].Begin(t.Context(), k, values)
 				ended := make(chan time.Time, 1)
 				go func() {
 					time.Sleep(5 * time.Second)
@@ -106,7 +112,7 @@ func TestWhoFollowsWaitsForOneLoaderAndNoLonger(t *testing.T) {
 func TestFollowTakesTheValueOfItsLoaderOnly(t *testing.T) {
 	inBubble(t, func(t *testing.T, store *counting, two []replica, k sharedcache.Key) {
 		two[0].put(t, k, "old")
-		first, second := two[0].Begin(t.Context(), k), two[1].Begin(t.Context(), k)
+		first, second := two[0].Begin(t.Context(), k, values), two[1].Begin(t.Context(), k, values)
 		first.End(t.Context())
 		if got, ok := second.Follow(t.Context()); ok {
 			t.Errorf("Follow = %v, which was there before", got.Rows.First())
@@ -114,7 +120,7 @@ func TestFollowTakesTheValueOfItsLoaderOnly(t *testing.T) {
 		if !second.Mine {
 			t.Error("who comes now does not wait for whom runs it")
 		}
-		third := two[0].Begin(t.Context(), k)
+		third := two[0].Begin(t.Context(), k, values)
 		left, leave := context.WithTimeout(t.Context(), time.Minute)
 		defer leave()
 		began := time.Now()

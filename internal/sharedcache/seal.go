@@ -38,9 +38,10 @@ func (g generations) whole() bool {
 
 // place is where a result is in the Store. What is one owner's is in one hash slot.
 type place struct {
-	owner                    string
-	generation, value, lease string
-	key                      [32]byte // for values, together with the generations
+	owner             string
+	generation, value string
+	names             [32]byte // key of the hashes in names
+	key               [32]byte // for values, together with the generations
 }
 
 // place returns the place of k, unless the Store is not asked about it now.
@@ -62,8 +63,13 @@ func (c *Cache) place(k Key) (p place, ok bool) {
 	p.generation = tag + "generation"
 	p.value = tag + hash(names, fmt.Appendf(nil, "result %q %q %d %q %q %t %q %d %x %x", k.Scope.Domain, k.Scope.Source, k.Scope.SourceRev,
 		k.Scope.Principal.Realm, k.Scope.Principal.Subject, k.Scope.Service, k.Scope.App, k.Scope.Epoch, k.Source, k.Statement))
-	p.lease = p.value + ":lease"
+	p.names = names
 	return p, true
+}
+
+// lease returns the name of the lease of who fetches the result for refresh keys with these answers.
+func (p place) lease(values resultcache.Values) string {
+	return p.value + ":" + hash(p.names, fmt.Appendf(nil, "lease %x", values))
 }
 
 // generation returns the name of an owner's generation.
