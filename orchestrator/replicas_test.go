@@ -223,6 +223,22 @@ func TestANewEpochFindsNothingOfTheOld(t *testing.T) {
 	})
 }
 
+// The news comes once a credential was chosen, and before what another replica fetched with it is found.
+func TestNewsBeforeAResultIsFoundIsNotMissed(t *testing.T) {
+	inTwo(t, orchestrator.Config{}, func(t *testing.T, a, b replica) {
+		ann := person("ann").Principal
+		req := query(source("db", driverfactory.Limits{}), "a")
+		a.answered(t, "ann", req)
+		b.chosen = func() {
+			b.grant(ann, 2)
+			b.Forget(ann.Key(), "app", 2, false)
+		}
+		if res := b.answered(t, "ann", req); res.Cached || res.Rows.First()[1] != int64(2) {
+			t.Errorf("%v, want rows of the new epoch", res.Rows.First())
+		}
+	})
+}
+
 func TestAFailureIsAFailureForAllReplicas(t *testing.T) {
 	inTwo(t, orchestrator.Config{}, func(t *testing.T, a, b replica) {
 		req := query(source("db", driverfactory.Limits{}), "refuse")

@@ -6,6 +6,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -26,7 +27,7 @@ type Client struct{ c rueidis.Client }
 func Open(url secret.Text) (*Client, error) {
 	opt, err := rueidis.ParseURL(url.Reveal())
 	if err != nil {
-		return nil, fmt.Errorf("cache.redis is not the URL of a Redis") // what is wrong with it may quote the password
+		return nil, errors.New("cache.redis is not the URL of a Redis") // what is wrong with it may quote the password
 	}
 	opt.ForceSingleClient = true
 	opt.Dialer = net.Dialer{Timeout: dialTimeout}

@@ -371,6 +371,23 @@ func TestAPurgeThatDoesNotReachRedisIsDoneLater(t *testing.T) {
 	two[1].has(t, hers, "")
 }
 
+func TestWhatIsToBePurgedIsNotUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(sharedcachetest.Memory)
+		r := replica{Cache: sharedcache.New(sharedcache.Config{Store: store, Derive: func(string) ([32]byte, error) { return [32]byte{1}, nil }})}
+		hers, his := key(t, scope("alice", 1), "SELECT 1"), key(t, scope("bob", 1), "SELECT 1")
+		r.put(t, hers, "hers")
+		r.put(t, his, "his")
+		r.has(t, hers, "hers")
+		r.Purge(hers.Scope.Principal.Key()) // and nobody runs it
+		r.has(t, hers, "")
+		if l := r.Begin(t.Context(), hers, values); l != nil {
+			t.Error("Begin = a load, want none before the purge")
+		}
+		r.has(t, his, "his")
+	})
+}
+
 func TestTooManyPurgesAreEverybodys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := sharedcache.New(sharedcache.Config{Store: new(sharedcachetest.Memory), Derive: func(string) ([32]byte, error) { return [32]byte{1}, nil }})
@@ -427,6 +444,29 @@ func TestAStoreThatFailsIsLeftAlone(t *testing.T) {
 		}
 		r.has(t, k, "hers")
 		r.stop()
+	})
+}
+
+// hung answers nobody.
+type hung struct{ sharedcachetest.Memory }
+
+func (*hung) Get(ctx context.Context, _ ...string) ([][]byte, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestALookEndsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := sharedcache.New(sharedcache.Config{Store: new(hung), Derive: func(string) ([32]byte, error) { return [32]byte{1}, nil }})
+		k := key(t, scope("alice", 1), "SELECT 1")
+		began := time.Now()
+		c.Get(t.Context(), k)
+		if took := time.Since(began); took != 200*time.Millisecond {
+			t.Errorf("Get took %v, want 200 ms", took)
+		}
+		if c.Begin(t.Context(), k, values); time.Since(began) != 400*time.Millisecond {
+			t.Errorf("Begin took %v, want 200 ms", time.Since(began)-200*time.Millisecond)
+		}
 	})
 }
 

@@ -93,37 +93,39 @@ func hash(key [32]byte, text []byte) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
-// aead returns what seals and opens the values of p. Its key is of the generations: with them goes what was sealed.
-func (p place) aead(g generations) (cipher.AEAD, error) {
+// aead returns what seals and opens the values of p, and the associated data that binds them to it. Its key is of the generations:
+// with them goes what was sealed.
+func (p place) aead(g generations) (a cipher.AEAD, bound []byte, err error) {
 	if !g.whole() {
-		return nil, errors.New("there is no generation")
+		return nil, nil, errors.New("there is no generation")
 	}
 	h := hmac.New(sha256.New, p.key[:])
 	h.Write(g.everybodys)
 	h.Write(g.owners)
 	block, err := aes.NewCipher(h.Sum(nil))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return cipher.NewGCMWithRandomNonce(block)
+	a, err = cipher.NewGCMWithRandomNonce(block)
+	return a, []byte(p.value), err
 }
 
 // seal returns v as it is kept at p, and opens there only.
 func (p place) seal(g generations, v value) ([]byte, error) {
-	a, err := p.aead(g)
+	a, bound, err := p.aead(g)
 	if err != nil {
 		return nil, err
 	}
-	return a.Seal(nil, nil, v.encode(), []byte(p.value)), nil
+	return a.Seal(nil, nil, v.encode(), bound), nil
 }
 
 // open returns what was sealed for p in the generations g.
 func (p place) open(g generations, sealed []byte) (value, error) {
-	a, err := p.aead(g)
+	a, bound, err := p.aead(g)
 	if err != nil {
 		return value{}, err
 	}
-	plain, err := a.Open(nil, nil, sealed, []byte(p.value))
+	plain, err := a.Open(nil, nil, sealed, bound)
 	if err != nil {
 		return value{}, err
 	}
