@@ -182,6 +182,7 @@ func (h history) play(t *testing.T, cfgs []orchestrator.Config, seed uint64) {
 				switch r.IntN(3) {
 				case 0:
 					for _, o := range replicas {
+						time.Sleep(time.Duration(r.IntN(5)) * time.Millisecond) // the others hear of it later
 						o.revoke(p)
 						o.Forget(p.Key(), "app", 0, true)
 					}
@@ -195,6 +196,7 @@ func (h history) play(t *testing.T, cfgs []orchestrator.Config, seed uint64) {
 					mu.Unlock()
 					revoked := r.IntN(4) == 0
 					for _, o := range replicas {
+						time.Sleep(time.Duration(r.IntN(5)) * time.Millisecond)
 						o.grant(p, epoch)
 						o.Forget(p.Key(), "app", epoch, revoked)
 					}

@@ -154,40 +154,30 @@ func sizeOf(b []byte) int {
 	if len(b) == 0 {
 		return 0
 	}
-	size := 1
-	varint := func() (value int64, ok bool) {
-		value, n := binary.Varint(b[size:])
-		size += max(n, 0)
-		return value, n > 0
-	}
-	switch Kind(b[0]) {
+	switch rest := b[1:]; Kind(b[0]) {
 	case Null, False, True:
+		return 1
 	case Int:
-		if _, ok := varint(); !ok {
-			return 0
+		if _, n := binary.Varint(rest); n > 0 {
+			return 1 + n
 		}
 	case Float:
-		size += 8
+		if len(rest) >= 8 {
+			return 1 + 8
+		}
 	case Decimal, Text, Bytes:
-		length, n := binary.Uvarint(b[size:])
-		if n <= 0 || length > uint64(len(b)-size-n) {
-			return 0
+		if length, n := binary.Uvarint(rest); n > 0 && length <= uint64(len(rest)-n) {
+			return 1 + n + int(length)
 		}
-		size += n + int(length)
 	case Time:
-		_, ok := varint()
-		nanoseconds, ok2 := varint()
-		offset, ok3 := varint()
-		if !ok || !ok2 || !ok3 || nanoseconds < 0 || nanoseconds > 999_999_999 || offset < -maxOffset || offset > maxOffset {
-			return 0
+		_, s := binary.Varint(rest)
+		nanoseconds, ns := binary.Varint(rest[max(s, 0):])
+		offset, o := binary.Varint(rest[max(s, 0)+max(ns, 0):])
+		if s > 0 && ns > 0 && o > 0 && nanoseconds >= 0 && nanoseconds <= 999_999_999 && offset >= -maxOffset && offset <= maxOffset {
+			return 1 + s + ns + o
 		}
-	default:
-		return 0
 	}
-	if size > len(b) {
-		return 0
-	}
-	return size
+	return 0
 }
 
 // maxOffset is further from UTC than any zone.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -34,6 +35,7 @@ type keys struct {
 	aead    tink.AEAD
 	primary uint32
 	ids     []uint32
+	derived sync.Map // by purpose: [sha256.Size]byte
 }
 
 // NewKeyring makes a data key and returns a Keyring over it.
@@ -124,9 +126,14 @@ func (k *Keyring) edit(change func(*keyset.Manager) error) (*Keyring, error) {
 }
 
 // Derive returns a key of its own for purpose, made of the data key that seals (RFC 5869): the same at every replica, another
-// one for each purpose, and another one from when another data key seals. It is for what may be lost then.
+// one for each purpose, and another one from when another data key seals. It is for what may be lost then. A program has few
+// purposes, and each is derived once.
 func (k *Keyring) Derive(purpose string) (key [sha256.Size]byte, err error) {
-	entry, err := k.keys.Load().handle.Primary()
+	held := k.keys.Load()
+	if known, ok := held.derived.Load(purpose); ok {
+		return known.([sha256.Size]byte), nil
+	}
+	entry, err := held.handle.Primary()
 	if err != nil {
 		return key, fmt.Errorf("derive a key: %w", err)
 	}
@@ -138,7 +145,9 @@ func (k *Keyring) Derive(purpose string) (key [sha256.Size]byte, err error) {
 	if err != nil {
 		return key, fmt.Errorf("derive a key: %w", err)
 	}
-	return [sha256.Size]byte(derived), nil
+	key = [sha256.Size]byte(derived)
+	held.derived.Store(purpose, key)
+	return key, nil
 }
 
 // Use makes k seal and open with the keys of next from now on.

@@ -79,7 +79,7 @@ type Stats struct {
 	Hits, Misses uint64
 	Puts         uint64
 	Failures     uint64 // of calls to the Store
-	Refused      uint64 // values that did not open: changed, of another place or past their end
+	Refused      uint64 // values that were there and did not open: purged, changed, of another place or past their end
 	Down         bool   // the Store is left alone, because it did not answer
 	Purges       int    // that have not reached the Store yet
 }
