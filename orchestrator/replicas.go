@@ -95,9 +95,7 @@ func (o *Orchestrators) elsewhere(ctx context.Context, f *flight) (ended bool, e
 		return false, nil
 	}
 	end, _ := ctx.Deadline()
-	wait, cancel := context.WithTimeout(ctx, time.Until(end)/2)
-	defer cancel()
-	if r, ok := f.load.Follow(wait); ok && o.adopt(f, r, true) {
+	if r, ok := f.load.Follow(ctx, time.Until(end)/2); ok && o.adopt(f, r, true) {
 		return true, nil
 	}
 	return false, f.confirm(ctx)

@@ -331,7 +331,11 @@ func TestAPurgeEndsWhatWasPutBefore(t *testing.T) {
 	// What began before comes to nothing, whoever has made a generation meanwhile.
 	two[0].put(t, hers, "hers again")
 	two[1].has(t, hers, "hers again")
+	puts := two[1].Stats().Puts
 	under.Put(t.Context(), result(t, "late"))
+	if n := two[1].Stats().Puts - puts; n != 0 {
+		t.Error("what began before the purge was put")
+	}
 	two[0].has(t, key(t, scope("alice", 1), "SELECT 2"), "")
 	// And what was kept from before does not open.
 	for name, v := range kept {
@@ -508,7 +512,7 @@ func TestALargeResultStaysWhereItIs(t *testing.T) {
 	k := key(t, scope("alice", 1), "SELECT 1")
 	first, second := two[0].Begin(t.Context(), k, values), two[1].Begin(t.Context(), k, values)
 	first.Put(t.Context(), result(t, strings.Repeat("x", 1000)))
-	if _, ok := second.Follow(t.Context()); ok || second.Mine {
+	if _, ok := second.Follow(t.Context(), time.Hour); ok || second.Mine {
 		t.Error("Follow = a result, want to be told to run the statement")
 	}
 	second.End(t.Context())
@@ -517,7 +521,7 @@ func TestALargeResultStaysWhereItIs(t *testing.T) {
 	if third.Mine {
 		t.Error("somebody is the loader of what is too large to be put")
 	}
-	if _, ok := third.Follow(t.Context()); ok {
+	if _, ok := third.Follow(t.Context(), time.Hour); ok {
 		t.Error("Follow = a result, want none")
 	}
 	third.Put(t.Context(), result(t, "small now"))

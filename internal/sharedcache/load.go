@@ -95,12 +95,17 @@ func (l *Load) renew(ctx context.Context) {
 }
 
 // Follow waits for the result of the replica that runs the statement. It returns false, and this replica runs it, when that one has
-// ended without a result, when the Store does not answer, and when ctx is done; and at once when there is nobody to wait for.
-func (l *Load) Follow(ctx context.Context) (Result, bool) {
+// ended without a result, when the Store does not answer, and after patience; and at once when there is nobody to wait for. ctx is
+// that of Begin: when it is done, nobody runs anything.
+func (l *Load) Follow(ctx context.Context, patience time.Duration) (Result, bool) {
 	c := l.cache
+	over := time.NewTimer(patience)
+	defer over.Stop()
 	for wait := firstPoll; l.other != nil; wait = min(wait+wait/4, lastPoll) {
 		select {
 		case <-ctx.Done():
+			return Result{}, false
+		case <-over.C:
 			return Result{}, false
 		case <-time.After(wait):
 		}
@@ -142,20 +147,23 @@ func (l *Load) Put(ctx context.Context, r Result) {
 	if err != nil {
 		return
 	}
-	if !c.call(ctx, func(ctx context.Context) error {
+	put := false
+	c.call(ctx, func(ctx context.Context) (err error) {
 		// The generations live longer than what is of them.
 		for name, generation := range map[string][]byte{everybodys: l.in.everybodys, l.place.generation: l.in.owners} {
 			if there, err := c.cfg.Store.Extend(ctx, name, generation, 2*c.cfg.TTL); err != nil || !there {
 				return err // without it nobody can read the value
 			}
 		}
-		return c.cfg.Store.Set(ctx, l.place.value, sealed, c.cfg.TTL)
-	}) {
-		return
+		err = c.cfg.Store.Set(ctx, l.place.value, sealed, c.cfg.TTL)
+		put = err == nil
+		return err
+	})
+	if put {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.stats.Puts++
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.Puts++
 }
 
 // leaveAlone says that nobody needs to wait for a result that is too large to be put.

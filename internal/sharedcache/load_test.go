@@ -36,7 +36,7 @@ func TestOneLoadsAndTheOthersFollow(t *testing.T) {
 		}
 		go func() {
 			defer l.End(t.Context())
-			got, ok := l.Follow(t.Context())
+			got, ok := l.Follow(t.Context(), time.Hour)
 			var text any
 			if ok {
 				text = got.Rows.First()[0]
@@ -91,14 +91,14 @@ func TestWhoFollowsWaitsForOneLoaderAndNoLonger(t *testing.T) {
 					ended <- time.Now()
 					tt.end(store, first, die)
 				}()
-				if _, ok := second.Follow(t.Context()); ok {
+				if _, ok := second.Follow(t.Context(), time.Hour); ok {
 					t.Error("Follow = a result of nobody")
 				}
 				if took := time.Since(<-ended); took < 0 || took > tt.within {
 					t.Errorf("Follow ended %v after the loader, want at most %v", took, tt.within)
 				}
 				began := time.Now()
-				if _, ok := second.Follow(t.Context()); ok || time.Since(began) > 0 {
+				if _, ok := second.Follow(t.Context(), time.Hour); ok || time.Since(began) > 0 {
 					t.Error("it waits for a second one")
 				}
 				second.End(t.Context())
@@ -114,18 +114,22 @@ func TestFollowTakesTheValueOfItsLoaderOnly(t *testing.T) {
 		two[0].put(t, k, "old")
 		first, second := two[0].Begin(t.Context(), k, values), two[1].Begin(t.Context(), k, values)
 		first.End(t.Context())
-		if got, ok := second.Follow(t.Context()); ok {
+		if got, ok := second.Follow(t.Context(), time.Hour); ok {
 			t.Errorf("Follow = %v, which was there before", got.Rows.First())
 		}
 		if !second.Mine {
 			t.Error("who comes now does not wait for whom runs it")
 		}
+		time.Sleep(5 * time.Second) // longer than a lease
 		third := two[0].Begin(t.Context(), k, values)
+		began := time.Now()
+		if _, ok := third.Follow(t.Context(), time.Minute); ok || time.Since(began) != time.Minute {
+			t.Errorf("Follow ended after %v, want when its patience did", time.Since(began))
+		}
 		left, leave := context.WithTimeout(t.Context(), time.Minute)
 		defer leave()
-		began := time.Now()
-		if _, ok := third.Follow(left); ok || time.Since(began) != time.Minute {
-			t.Errorf("Follow ended after %v, want when its caller left", time.Since(began))
+		if _, ok := third.Follow(left, time.Hour); ok || time.Since(began) != 2*time.Minute {
+			t.Errorf("Follow ended after %v, want when its caller left", time.Since(began)-time.Minute)
 		}
 		second.End(t.Context())
 	})
