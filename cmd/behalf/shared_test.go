@@ -59,7 +59,7 @@ func TestReplicasShareResults(t *testing.T) {
 		w.must(w.alice.call(t.Context(), http.MethodDelete, "/api/v1/connected-apps/databricks", nil, nil))
 	})
 	load(&other.world, other.alice, byRegion, "stale-while-revalidate").refused(t, http.StatusForbidden, "authorization_required", "connect/databricks")
-	w.connect(w.alice, "databricks")
+	other.after("a consent", notify.GrantChanged, func() { w.connect(w.alice, "databricks") })
 	since = w.mark()
 	load(w, w.alice, byRegion, "stale-while-revalidate").ran(t, "user", "alice")
 	if n := ran(since); n != 1 {
