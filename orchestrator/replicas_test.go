@@ -376,9 +376,9 @@ func TestQueriesAreAnsweredWithoutRedis(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			sql := "sleep 300ms -- " + tt.name
 			// One follows the other when it happens: it runs the statement then.
-			first := load(ctx, two[0].Orchestrators, person("ann"), query(src, "first 1s -- "+tt.name))
-			wait("the first runs", func() bool { return two[0].ran("first 1s -- "+tt.name) == 1 })
-			second := load(ctx, two[1].Orchestrators, person("ann"), query(src, "first 1s -- "+tt.name))
+			first := load(ctx, two[0].Orchestrators, person("ann"), query(src, "first 2s -- "+tt.name))
+			wait("the first runs", func() bool { return two[0].ran("first 2s -- "+tt.name) == 1 })
+			second := load(ctx, two[1].Orchestrators, person("ann"), query(src, "first 2s -- "+tt.name))
 			wait("the second waits", func() bool { return two[1].Stats().Running == 1 })
 			tt.end()
 			for range 5 {
@@ -392,7 +392,7 @@ func TestQueriesAreAnsweredWithoutRedis(t *testing.T) {
 				}
 				got.res.Close()
 			}
-			if n := two[1].ran("first 1s -- " + tt.name); n != 1 {
+			if n := two[1].ran("first 2s -- " + tt.name); n != 1 {
 				t.Errorf("who followed ran it %d times, want once", n)
 			}
 			tt.heal()
