@@ -67,10 +67,10 @@ type Store struct {
 	StaleMax time.Duration `yaml:"stale_max"` // how long memory serves while the database is down; default 60s
 }
 
-// Cache bounds the result cache.
+// Cache is where results are kept.
 type Cache struct {
-	Redis    string `yaml:"redis" later:"a shared result cache"`
-	MaxBytes Bytes  `yaml:"max_bytes"` // default 256MiB
+	Redis    Secret `yaml:"redis"`     // redis://…, rediss://… or unix://…, which may hold a password, for all replicas; empty: each keeps its own
+	MaxBytes Bytes  `yaml:"max_bytes"` // in memory; default 256MiB
 }
 
 // Objects is where pre-aggregations rest.

@@ -293,6 +293,29 @@ func (l *loader) check() {
 	l.checkObjects()
 	l.checkNotifications()
 	l.checkPreaggs()
+	l.checkRedis()
+}
+
+// checkRedis checks the URL of the shared cache. It may hold a password, so that no error shows it.
+func (l *loader) checkRedis() {
+	if l.cfg.Cache.Redis.Empty() {
+		return
+	}
+	u, err := url.Parse(l.cfg.Cache.Redis.Reveal())
+	if err == nil {
+		database := strings.TrimPrefix(u.Path, "/")
+		right := u.Hostname() != "" && u.RawQuery == ""
+		if u.Scheme == "unix" {
+			var plain bool
+			database, plain = strings.CutPrefix(u.RawQuery, "db=")
+			right = u.Host == "" && len(u.Path) > 1 && (plain || u.RawQuery == "")
+		}
+		_, err := strconv.ParseUint(database, 10, 16)
+		if right && u.Fragment == "" && (database == "" || err == nil) && slices.Contains([]string{"redis", "rediss", "unix"}, u.Scheme) {
+			return
+		}
+	}
+	l.fail(l.place("cache.redis"), "cache.redis is redis://[user:password@]host[:port][/database], the same with rediss:// for TLS, or unix:///path[?db=database]")
 }
 
 // checkPreaggs checks where pre-aggregations are, and what they may take.

@@ -92,6 +92,27 @@ func TestAWholeFile(t *testing.T) {
 	}
 }
 
+func TestTheSharedCacheIsARedis(t *testing.T) {
+	for _, tt := range []struct {
+		text    string
+		environ []string
+		want    string
+	}{
+		{text: "server: {}"},
+		{text: "cache: {redis: 'redis://h'}", want: "redis://h"},
+		{text: "cache: {redis: 'rediss://u:p@h:1234/2'}", want: "rediss://u:p@h:1234/2"},
+		{text: "cache: {redis: 'unix:///run/redis.sock?db=1'}", want: "unix:///run/redis.sock?db=1"},
+		{text: "cache: {redis: 'unix://:p@/run/redis.sock'}", want: "unix://:p@/run/redis.sock"},
+		{text: "cache: {redis: {env: THEIRS}}", environ: []string{"THEIRS=redis://:p@h"}, want: "redis://:p@h"},
+		{text: "cache: {redis: 'redis://h'}", environ: []string{"BEHALF_CACHE_REDIS=redis://other"}, want: "redis://other"},
+	} {
+		cfg, err := load(t, tt.text, tt.environ...)
+		if err != nil || cfg.Cache.Redis.Reveal() != tt.want {
+			t.Errorf("%s, %v: %v, want %q", tt.text, tt.environ, err, tt.want)
+		}
+	}
+}
+
 func TestTheMasterKeyIsAFileOrAKeyInAKMS(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
@@ -137,7 +158,13 @@ func TestEveryMistakeHasItsPlace(t *testing.T) {
 		{"a file that is not there", "auth: {api_secret: {file: nope}}", nil, []string{`behalf.yaml:1:27: auth.api_secret: cannot read the file `}},
 		{"a secret of a third kind", "auth: {api_secret: {vault: x}}", nil, []string{`behalf.yaml:1:21: auth.api_secret: a secret is a text, {env: NAME} or {file: PATH}; "vault" is none of them`}},
 		{"a list where a value belongs", "server: {listen: [a]}", nil, []string{`behalf.yaml:1:18: server.listen must be a text, not a list or a mapping`}},
-		{"a part that is still to come", "cache: {redis: \"redis://x\"}", nil, []string{`behalf.yaml:1:16: cache.redis needs a shared result cache, which this version does not have yet; leave it out`}},
+		{"a part that is still to come", "server: {sso_listen: \"127.0.0.1:1\"}", nil, []string{`behalf.yaml:1:22: server.sso_listen needs forward auth, which this version does not have yet; leave it out`}},
+		{"a cache that is no Redis", "cache:\n  redis: http://u:canary@h", nil, []string{`behalf.yaml:2:10: cache.redis is redis://[user:password@]host[:port][/database], the same with rediss:// for TLS, or unix:///path[?db=database]`}},
+		{"a Redis without a host", "cache: {redis: \"redis:///1\"}", nil, []string{`behalf.yaml:1:16: cache.redis is redis://`}},
+		{"a Redis with a name for a database", "cache: {redis: \"rediss://h/canary\"}", nil, []string{`behalf.yaml:1:16: cache.redis is redis://`}},
+		{"a Redis that is not verified", "cache: {redis: \"rediss://h?skip_verify=true\"}", nil, []string{`behalf.yaml:1:16: cache.redis is redis://`}},
+		{"a Redis in a relative socket", "cache: {redis: \"unix://s\"}", nil, []string{`behalf.yaml:1:16: cache.redis is redis://`}},
+		{"a wrong Redis in a variable", "", []string{"BEHALF_CACHE_REDIS=canary"}, []string{`BEHALF_CACHE_REDIS: cache.redis is redis://`}},
 		{"plain http that is not loopback", "server: {public_url: http://data.example.com}", nil, []string{`behalf.yaml:1:22: server.public_url must be https: plain http is for loopback only`}},
 		{"a fallback that is not written", "oauth_apps: [{name: a, client_id: b}]\ndata_sources:\n- name: default\n  type: postgres\n  oauth_app: a\n  service_account: {user: u, password: p}\n", nil,
 			[]string{`behalf.yaml:3:3: data source "default" has both an OAuth app and a service account: say what people without a usable grant get, fallback: deny or fallback: service_account`}},

@@ -1,6 +1,12 @@
 package driverfactory
 
-import "time"
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
 
 // Fallback says whether a person's query may run under the service account when the person has no usable grant.
 type Fallback string
@@ -25,6 +31,23 @@ type Source struct {
 	Fallback       Fallback          // what a person without a usable grant gets
 	Limits         Limits
 	Liveness       Liveness
+}
+
+// Digest stands for what s is, whatever its Rev says: processes that were configured differently have different ones. Limits
+// and Liveness, which change no row, are not in it. It is made of secrets, too: hash it under a key where others may see it.
+func (s Source) Digest() [sha256.Size]byte {
+	b := fmt.Appendf(nil, "%q %q %d %q %q %q %q", s.Domain, s.Name, s.Rev, s.Type, s.OAuthApp, s.CredentialsKey, s.Fallback)
+	for _, name := range slices.Sorted(maps.Keys(s.Options)) {
+		b = fmt.Appendf(b, " %q=%q", name, s.Options[name])
+	}
+	if a := s.ServiceAccount; a != nil {
+		b = fmt.Appendf(b, " account %q %q %q %q %q %q", a.Name, a.Token.Reveal(), a.Kind, a.User, a.Password.Reveal(), a.PrivateKey.Reveal())
+		if o := a.OAuth; o != nil {
+			b = fmt.Appendf(b, " oauth %q %q %q %q %q %q %q",
+				o.TokenURL, o.ClientID, o.ClientSecret.Reveal(), o.Scopes, o.AuthMethod, o.PrivateKey.Reveal(), o.Audience)
+		}
+	}
+	return sha256.Sum256(b)
 }
 
 // ServiceAccount is the identity that belongs to the source and to nobody in particular. Which fields are read is the

@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/securitycontext"
+	"github.com/behalf-project/behalf/internal/sharedcache"
+	"github.com/behalf-project/behalf/internal/sharedcache/sharedcachetest"
 	"github.com/behalf-project/behalf/orchestrator"
 )
 
@@ -382,28 +385,58 @@ func query(src driverfactory.Source, sql string) orchestrator.Request {
 // inBubble runs test in a synctest bubble, where time is fake, with Orchestrators that must close at its end.
 func inBubble(t *testing.T, cfg orchestrator.Config, test func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators)) {
 	t.Helper()
+	inReplicas(t, []orchestrator.Config{cfg}, func(t *testing.T, all []replica) { test(t, all[0].warehouse, all[0].Orchestrators) })
+}
+
+// replica is one of several Orchestrators, and its way to the warehouse.
+type replica struct {
+	*warehouse
+	*orchestrator.Orchestrators
+	shared *sharedcache.Cache // nil where it is the only one
+}
+
+// inReplicas is inBubble with a replica for each cfg. Where there are several, they share what they fetch.
+func inReplicas(t *testing.T, cfgs []orchestrator.Config, test func(t *testing.T, all []replica)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWarehouse(t)
-		cfg.Drivers = w
-		if cfg.Capacity != nil {
-			w.admit = cfg.Capacity.Admit
-		}
-		o := orchestrator.New(cfg)
+		var all []replica
+		var parts sync.WaitGroup
 		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- o.Run(ctx) }()
-		test(t, w, o)
-		stop()
-		if err := <-done; err != nil {
-			t.Errorf("Run = %v, want nil", err)
+		run := func(part interface{ Run(context.Context) error }) {
+			parts.Go(func() {
+				if err := part.Run(ctx); err != nil {
+					t.Errorf("Run = %v, want nil", err)
+				}
+			})
 		}
+		store := new(sharedcachetest.Memory)
+		for _, cfg := range cfgs {
+			r := replica{warehouse: newWarehouse(t)}
+			cfg.Drivers = r.warehouse
+			if cfg.Capacity != nil {
+				r.admit = cfg.Capacity.Admit
+			}
+			if len(cfgs) > 1 {
+				r.shared = sharedcache.New(sharedcache.Config{Store: store, Derive: func(purpose string) ([32]byte, error) { return sha256.Sum256([]byte(purpose)), nil }})
+				cfg.Shared = r.shared
+				run(r.shared)
+			}
+			r.Orchestrators = orchestrator.New(cfg)
+			run(r.Orchestrators)
+			all = append(all, r)
+		}
+		test(t, all)
+		stop()
+		parts.Wait()
 		over, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		if err := o.Close(over); err != nil {
-			t.Errorf("Close = %v, want nil", err)
-		}
-		if opened, closed := w.opened.Load(), w.closed.Load(); opened != closed {
-			t.Errorf("%d drivers were opened and %d closed", opened, closed)
+		for _, r := range all {
+			if err := r.Close(over); err != nil {
+				t.Errorf("Close = %v, want nil", err)
+			}
+			if opened, closed := r.opened.Load(), r.closed.Load(); opened != closed {
+				t.Errorf("%d drivers were opened and %d closed", opened, closed)
+			}
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/id"
 	"github.com/behalf-project/behalf/internal/resultcache"
+	"github.com/behalf-project/behalf/internal/sharedcache"
 )
 
 // flightKey makes two requests the same statement: one credential, one text, the same arguments, one limit, and refresh
@@ -81,9 +82,16 @@ type flight struct {
 	limit   *time.Timer // for waiting in line, then for draining
 
 	over       bool  // entry and err are final
+	adopted    bool  // entry came from another replica
 	superseded bool  // its credential is no longer the person's: finish, but leave nothing behind
 	holds      bool  // it holds entry
 	kept       int64 // bytes of the result that the cache did not take
+
+	shared     *sharedcache.Key  // of its result for all replicas; nil when it is not for them
+	load       *sharedcache.Load // from its turn on; nil when they cannot be asked
+	anew       bool              // whoever began it wants no result of before
+	freshFor   time.Duration     // how fresh everybody wants one
+	freshSince time.Time
 
 	ended chan struct{} // closed when its driver has let go; nil until somebody waits for that
 }
@@ -166,6 +174,7 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 		if c == interactive {
 			f.sched.promote(f)
 		}
+		f.wantedBy(a)
 		return f, nil
 	}
 	if o.queued >= o.cfg.MaxQueued {
@@ -192,6 +201,11 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 		id: id.New(id.Query, now), kind: a.kind, of: a.of, asked: now, asUser: a.sc.Username,
 		key: a.key, choice: a.choice, chosen: a.chosen, source: a.Source, stmt: a.Statement, look: a.reading, into: a.into,
 		reqID: a.RequestID, home: home, sched: sched, class: c, done: make(chan struct{}), began: now, askers: map[asker]*waiting{},
+		anew: a.Cache == NoCache, freshFor: a.FreshFor,
+	}
+	f.wantedBy(a)
+	if o.shares(a) {
+		f.shared = new(a.shared())
 	}
 	if err := sched.add(a.asker.principal, f); err != nil {
 		return nil, err
@@ -246,8 +260,15 @@ func (o *Orchestrators) run(base context.Context, f *flight) {
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	o.logRun(f, entry, err, time.Since(began))
+	if !f.adopted {
+		o.logRun(f, entry, err, time.Since(began))
+	}
+	superseded := o.land(f, entry, err)
+	o.share(base, f, entry, err, superseded)
+}
 
+// land ends f, which ran, and gives its slot on. It reports whether nothing of f is to be kept.
+func (o *Orchestrators) land(f *flight, entry *resultcache.Entry, err error) (superseded bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.finish(f, entry, err)
@@ -255,6 +276,7 @@ func (o *Orchestrators) run(base context.Context, f *flight) {
 	o.landed(f)
 	o.dispatch(f.sched)
 	o.dropIfEmpty(f.sched)
+	return f.superseded
 }
 
 // believed is how long a choice is good without news of it: as long as what it was made from (design.md P4).
@@ -282,6 +304,9 @@ func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultca
 		}
 	}()
 	if err := f.confirm(ctx); err != nil {
+		return nil, err
+	}
+	if ended, err := o.elsewhere(ctx, f); ended || err != nil {
 		return nil, err
 	}
 	rows, ranAt, end, err := o.begin(ctx, f)
@@ -392,7 +417,7 @@ func (o *Orchestrators) finish(f *flight, entry *resultcache.Entry, err error) {
 			f.kept = entry.Size()
 			o.kept += f.kept
 		}
-	case !errors.Is(err, fault.Canceled) && !errors.Is(err, fault.Conflict) && codeOf(err) != "data_source_down":
+	case failed(err):
 		o.cache.Delete(f.key.Key) // as Cube does: after a failure nothing older is served either
 	}
 	keep := !f.superseded && (f.kept == 0 || o.kept <= o.cfg.MaxKeptBytes)

@@ -134,7 +134,7 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 		return o.outcome(a, f)
 	}
 	if a.Cache == StaleWhileRevalidate {
-		if e, ok := o.cache.Get(a.key.Key); ok {
+		if e, ok := o.newest(ctx, a); ok {
 			fresh := o.known(a) && o.fresh(a, e)
 			if !fresh {
 				o.renew(ctx, a)
@@ -147,7 +147,7 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 			return o.late(ctx, a, err)
 		}
 		if a.Cache != NoCache {
-			if e := o.good(a); e != nil {
+			if e := o.found(ctx, a); e != nil {
 				return o.cached(a, e, false)
 			}
 		}

@@ -21,19 +21,27 @@ import (
 
 // TestNothingEverCrosses plays random histories of requests, rotations, revocations, failures, evictions and idle times
 // on few people, few statements and little room, so that everything happens to everybody at once, and checks each
-// answer: it holds the rows of who asked, of an epoch that was not over when they asked, and says truly who ran it.
+// answer: it holds the rows of who asked, of an epoch that was not over when they asked, and says truly who ran it. One replica
+// does it alone, or two share what they fetch.
 func TestNothingEverCrosses(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
-		cfg := orchestrator.Config{
-			Max:          rapid.IntRange(1, 4).Draw(rt, "max"),
-			IdleTimeout:  time.Duration(rapid.IntRange(40, 500).Draw(rt, "idle ms")) * time.Millisecond,
-			DrainTimeout: time.Duration(rapid.IntRange(1, 50).Draw(rt, "drain ms")) * time.Millisecond,
-			Capacity:     orchestrator.NewCapacity(rapid.IntRange(2, 5).Draw(rt, "sessions"), time.Minute),
-			Cache: resultcache.New(resultcache.Config{
-				MaxBytes: int64(rapid.IntRange(2, 64).Draw(rt, "cache KiB")) << 10, MaxEntryBytes: 2 << 10,
-				MaxHeldBytes: int64(rapid.IntRange(5, 64).Draw(rt, "held KiB")) << 10,
-			}),
+		cfg := func(name string) orchestrator.Config {
+			return orchestrator.Config{
+				Max:          rapid.IntRange(1, 4).Draw(rt, name+" max"),
+				IdleTimeout:  time.Duration(rapid.IntRange(40, 500).Draw(rt, name+" idle ms")) * time.Millisecond,
+				DrainTimeout: time.Duration(rapid.IntRange(1, 50).Draw(rt, name+" drain ms")) * time.Millisecond,
+				Capacity:     orchestrator.NewCapacity(rapid.IntRange(2, 5).Draw(rt, name+" sessions"), time.Minute),
+				Cache: resultcache.New(resultcache.Config{
+					MaxBytes: int64(rapid.IntRange(2, 64).Draw(rt, name+" cache KiB")) << 10, MaxEntryBytes: 2 << 10,
+					MaxHeldBytes: int64(rapid.IntRange(5, 64).Draw(rt, name+" held KiB")) << 10,
+				}),
+				PreAggregations: &shelf{tables: map[orchestrator.RollupID]map[string]shelved{}},
+			}
+		}
+		cfgs := []orchestrator.Config{cfg("one")}
+		if rapid.Bool().Draw(rt, "replicas") {
+			cfgs = append(cfgs, cfg("two"))
 		}
 		h := history{
 			people: rapid.IntRange(2, 4).Draw(rt, "people"),
@@ -45,8 +53,7 @@ func TestNothingEverCrosses(t *testing.T) {
 			},
 			fallback: rapid.Bool().Draw(rt, "fallback"),
 		}
-		cfg.PreAggregations = &shelf{tables: map[orchestrator.RollupID]map[string]shelved{}}
-		h.play(t, cfg, seed)
+		h.play(t, cfgs, seed)
 	})
 }
 
@@ -56,9 +63,11 @@ type history struct {
 	fallback bool
 }
 
-func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
-	inBubble(t, cfg, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
-		w.fallback = h.fallback
+func (h history) play(t *testing.T, cfgs []orchestrator.Config, seed uint64) {
+	inReplicas(t, cfgs, func(t *testing.T, replicas []replica) {
+		for _, r := range replicas {
+			r.fallback = h.fallback
+		}
 		sources := []driverfactory.Source{source("one", h.limits), source("two", h.limits)}
 		statements := []string{"a", "sleep 1ms", "sleep 20ms", "sleep 200ms", "sleep 3ms fail", "sleep 2ms panic", "rows 20", "superseded"}
 		modes := []orchestrator.CacheMode{
@@ -76,7 +85,9 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 				sc.Username, sc.Principal = "p0", driverfactory.Principal{Realm: "https://idp", Subject: "usr_p0"}
 			}
 			people = append(people, sc)
-			w.grant(sc.Principal, 1)
+			for _, r := range replicas {
+				r.grant(sc.Principal, 1)
+			}
 			truth[sc.Principal], last[sc.Principal] = 1, 1
 		}
 
@@ -126,6 +137,7 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 					mu.Lock()
 					atLeast := truth[sc.Principal]
 					mu.Unlock()
+					o := replicas[r.IntN(len(replicas))]
 					res, err := o.Load(ctx, sc, req)
 					cancel()
 					if err != nil {
@@ -156,7 +168,9 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 				time.Sleep(time.Duration(1+r.IntN(30)) * time.Millisecond)
 				mu.Lock()
 				changes = append(changes, time.Now())
-				w.change("x")
+				for _, r := range replicas {
+					r.change("x")
+				}
 				mu.Unlock()
 			}
 		})
@@ -167,8 +181,11 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 				p := people[r.IntN(len(people))].Principal
 				switch r.IntN(3) {
 				case 0:
-					w.revoke(p)
-					o.Forget(p.Key(), "app", 0, true)
+					for _, o := range replicas {
+						time.Sleep(time.Duration(r.IntN(5)) * time.Millisecond) // the others hear of it later
+						o.revoke(p)
+						o.Forget(p.Key(), "app", 0, true)
+					}
 					mu.Lock()
 					truth[p] = last[p] + 1
 					mu.Unlock()
@@ -177,8 +194,12 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 					last[p]++
 					epoch := last[p]
 					mu.Unlock()
-					w.grant(p, epoch)
-					o.Forget(p.Key(), "app", epoch, r.IntN(4) == 0)
+					revoked := r.IntN(4) == 0
+					for _, o := range replicas {
+						time.Sleep(time.Duration(r.IntN(5)) * time.Millisecond)
+						o.grant(p, epoch)
+						o.Forget(p.Key(), "app", epoch, revoked)
+					}
 					mu.Lock()
 					truth[p] = epoch
 					mu.Unlock()
@@ -189,13 +210,15 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 
 		time.Sleep(3 * time.Minute) // everything that is bounded by time ends
 		synctest.Wait()
-		s := o.Stats()
-		if s.Cache.Held != 0 {
-			t.Errorf("at rest %d bytes are held, and nobody reads them", s.Cache.Held)
-		}
-		if s.Queued != 0 || s.Running != 0 || s.Renewals != 0 || s.Builds != 0 || s.Kept != 0 || s.Pools.Open != 0 || s.Sessions.Open != 0 || s.Sessions.Waiting != 0 ||
-			s.Orchestrators.Busy != 0 || s.Orchestrators.Draining != 0 {
-			t.Errorf("at rest Stats = %+v, want nothing waiting, running, kept or open", s)
+		for _, o := range replicas {
+			s := o.Stats()
+			if s.Cache.Held != 0 {
+				t.Errorf("at rest %d bytes are held, and nobody reads them", s.Cache.Held)
+			}
+			if s.Queued != 0 || s.Running != 0 || s.Renewals != 0 || s.Builds != 0 || s.Kept != 0 || s.Pools.Open != 0 || s.Sessions.Open != 0 || s.Sessions.Waiting != 0 ||
+				s.Orchestrators.Busy != 0 || s.Orchestrators.Draining != 0 {
+				t.Errorf("at rest Stats = %+v, want nothing waiting, running, kept or open", s)
+			}
 		}
 	})
 }

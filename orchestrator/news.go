@@ -168,6 +168,9 @@ func (o *Orchestrators) void(a announcement) {
 		return
 	}
 	o.cache.Purge(a.principal, a.voids)
+	if a.cut != nil && o.cfg.Shared != nil {
+		o.cfg.Shared.Purge(a.principal) // what only has another epoch from now on, nobody asks for
+	}
 	rolled := o.rolled
 	if a.principal != "" {
 		rolled = map[string]map[RollupID]struct{}{a.principal: o.rolled[a.principal]}

@@ -13,6 +13,7 @@ import (
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/resultcache"
+	"github.com/behalf-project/behalf/internal/sharedcache"
 )
 
 // Drivers chooses the credential of a request and opens drivers under it. driverfactory.Factory is one.
@@ -46,6 +47,8 @@ type Config struct {
 	Capacity *Capacity
 
 	Cache *resultcache.Cache // default: one of 256 MiB
+
+	Shared *sharedcache.Cache // results of all replicas, which somebody else runs; default none: each fetches its own
 
 	PreAggregations PreAggregations // the rows of rollups; default none: every query goes to its source
 

@@ -98,7 +98,7 @@ func (o *Orchestrators) askKeys(ctx context.Context, a *asked) error {
 	for i, q := range a.keys {
 		group.Go(func() (err error) {
 			answers[i], err = o.askKey(gctx, q)
-			return o.keyEnded(a, i, err)
+			return o.keyEnded(ctx, a, i, err)
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -112,7 +112,7 @@ func (o *Orchestrators) askKeys(ctx context.Context, a *asked) error {
 func (o *Orchestrators) askKey(ctx context.Context, q *asked) (*resultcache.Entry, error) {
 	f := o.take(q)
 	if f == nil {
-		if e := o.good(q); e != nil {
+		if e := o.found(ctx, q); e != nil {
 			return e, nil
 		}
 		var err error
@@ -218,7 +218,7 @@ func (o *Orchestrators) revalidate(ctx context.Context, a *asked) (err error) {
 			continue
 		}
 		<-f.done
-		if err := o.keyEnded(a, i, f.err); err != nil {
+		if err := o.keyEnded(ctx, a, i, f.err); err != nil {
 			return err
 		}
 		answers[i] = f.entry
@@ -233,7 +233,7 @@ func (o *Orchestrators) revalidate(ctx context.Context, a *asked) (err error) {
 
 // keyEnded returns err, with which the i-th refresh key of a ended, as it is told. After a failure nothing older is served
 // either: the next request is told of it too.
-func (o *Orchestrators) keyEnded(a *asked, i int, err error) error {
+func (o *Orchestrators) keyEnded(ctx context.Context, a *asked, i int, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -243,6 +243,9 @@ func (o *Orchestrators) keyEnded(a *asked, i int, err error) error {
 	told, failed := keyFailed(a.RefreshKeys[i], err)
 	if failed {
 		o.cache.Delete(a.key.Key)
+		if o.shares(a) {
+			o.cfg.Shared.Delete(ctx, a.shared())
+		}
 	}
 	return told
 }

@@ -1,6 +1,9 @@
 package orchestrator
 
-import "github.com/behalf-project/behalf/internal/resultcache"
+import (
+	"github.com/behalf-project/behalf/internal/resultcache"
+	"github.com/behalf-project/behalf/internal/sharedcache"
+)
 
 // Stats is a moment of the Orchestrators, for metrics and for judging what people cost.
 type Stats struct {
@@ -20,6 +23,7 @@ type Stats struct {
 	Kept     int   // outcomes that were not fetched yet
 	KeptSize int64 // bytes of those that the cache does not hold
 	Cache    resultcache.Stats
+	Shared   sharedcache.Stats // zero where there is none
 }
 
 // SourceStats is what goes on at one source. Sources where nothing does are left out.
@@ -61,5 +65,8 @@ func (o *Orchestrators) Stats() Stats {
 	o.mu.Unlock()
 	s.Sessions.Open, s.Sessions.Waiting = o.capacity.Open()
 	s.Cache = o.cache.Stats()
+	if o.cfg.Shared != nil {
+		s.Shared = o.cfg.Shared.Stats()
+	}
 	return s
 }

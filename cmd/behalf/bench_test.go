@@ -43,7 +43,7 @@ func BenchmarkFigures(b *testing.B) {
 	for _, part := range []struct {
 		name    string
 		measure func()
-	}{{"cached", f.cached}, {"uncached", f.uncached}, {"large", f.large}, {"hand-out", f.handOut}, {"people", f.people}} {
+	}{{"cached", f.cached}, {"uncached", f.uncached}, {"large", f.large}, {"hand-out", f.handOut}, {"shared", f.shared}, {"people", f.people}} {
 		b.Run(part.name, func(b *testing.B) {
 			for range b.N {
 				part.measure()

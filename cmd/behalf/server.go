@@ -45,12 +45,14 @@ import (
 	"github.com/behalf-project/behalf/internal/outbound"
 	"github.com/behalf-project/behalf/internal/page"
 	"github.com/behalf-project/behalf/internal/preagg"
+	"github.com/behalf-project/behalf/internal/redis"
 	"github.com/behalf-project/behalf/internal/refreshworker"
 	"github.com/behalf-project/behalf/internal/restapi"
 	"github.com/behalf-project/behalf/internal/resultcache"
 	"github.com/behalf-project/behalf/internal/secret"
 	"github.com/behalf-project/behalf/internal/securitycontext"
 	"github.com/behalf-project/behalf/internal/session"
+	"github.com/behalf-project/behalf/internal/sharedcache"
 	"github.com/behalf-project/behalf/internal/socketapi"
 	"github.com/behalf-project/behalf/internal/sqlstore"
 	"github.com/behalf-project/behalf/internal/tokens"
@@ -89,6 +91,8 @@ type server struct {
 	orchestrators *orchestrator.Orchestrators
 	rollups       *preagg.Store         // nil in a program without DuckDB
 	refreshes     *refreshworker.Worker // of them
+	redis         *redis.Client         // nil without a shared cache
+	shared        *sharedcache.Cache    // over redis
 	factory       *driverfactory.Factory
 	sources       map[string]driverfactory.Source
 	model         *datamodel.Live
@@ -306,8 +310,11 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 	for _, src := range sources {
 		s.sources[src.Name] = src
 	}
+	if err := s.openShared(); err != nil {
+		return err
+	}
 	s.orchestrators = orchestrator.New(orchestrator.Config{
-		PreAggregations: s.preAggregations(), Used: s.usedRollup(),
+		PreAggregations: s.preAggregations(), Used: s.usedRollup(), Shared: s.shared,
 		Drivers: s.factory, Capacity: capacity, FellBack: s.fellBack,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },
@@ -327,6 +334,18 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 		IdleTimeout: s.cfg.Orchestrator.IdleTimeout, Log: s.log.Named("orchestrator"),
 	})
 	s.store.News().Subscribe(s.orchestrators.Hear)
+	return nil
+}
+
+// openShared opens the cache of all replicas, where there is to be one. Redis need not be there.
+func (s *server) openShared() (err error) {
+	if s.cfg.Cache.Redis.Empty() {
+		return nil
+	}
+	if s.redis, err = redis.Open(s.cfg.Cache.Redis); err != nil {
+		return err
+	}
+	s.shared = sharedcache.New(sharedcache.Config{Store: s.redis, Derive: s.store.Keyring().Derive, Log: s.log.Named("sharedcache")})
 	return nil
 }
 
@@ -474,11 +493,15 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 	}
 	s.rest = restapi.New(query)
 	s.sockets = socketapi.New(socketapi.Config{API: s.rest, Memory: s.orchestrators, ClientIP: clientIP, Off: !s.cfg.API.WebSockets, Grace: s.cfg.Server.Grace, Log: s.log.Named("socketapi")})
+	checks := []health.Check{
+		{Name: "store", Run: s.store.Ping},
+		{Name: "model", Run: func(context.Context) error { return s.model.State().Problem }, Advisory: true},
+	}
+	if s.shared != nil {
+		checks = append(checks, health.Check{Name: "cache", Run: s.sharedHealth, Advisory: true})
+	}
 	s.health = health.New(health.Config{
-		Checks: []health.Check{
-			{Name: "store", Run: s.store.Ping},
-			{Name: "model", Run: func(context.Context) error { return s.model.State().Problem }, Advisory: true},
-		},
+		Checks:  checks,
 		Sources: s.sourceHealth,
 	})
 	mux := http.NewServeMux()
@@ -520,6 +543,14 @@ func (s *server) cubeToken(r *http.Request) (secret.Text, error) {
 		return secret.Text{}, err
 	}
 	return s.verifier.Issue(u.Username, cubeTokenLife)
+}
+
+// sharedHealth fails while the shared cache is not used.
+func (s *server) sharedHealth(context.Context) error {
+	if s.shared.Stats().Down {
+		return fault.New(fault.Unavailable, "The Redis of cache.redis does not answer: each replica uses its own cache until it does.")
+	}
+	return nil
 }
 
 // sourceHealth is what /readyz?verbose tells of the sources.
@@ -579,6 +610,9 @@ func (s *server) Run(ctx context.Context) error {
 	if s.issuers != nil {
 		parts = append(parts, s.issuers)
 	}
+	if s.shared != nil {
+		parts = append(parts, s.shared)
+	}
 	for _, part := range parts {
 		g.Go(func() error { return part.Run(work) })
 	}
@@ -619,6 +653,9 @@ func (s *server) Close() {
 		if err := s.rollups.Close(); err != nil {
 			s.log.Warn("the pre-aggregations did not close cleanly", zap.Error(err))
 		}
+	}
+	if s.redis != nil {
+		s.redis.Close()
 	}
 	if s.journal != nil {
 		if err := s.journal.Close(); err != nil {

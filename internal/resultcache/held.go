@@ -22,6 +22,7 @@ type Draft struct {
 	owner   string
 	columns []driverfactory.Column
 	rows    rowset.Builder
+	adopted *rowset.Rows // in place of rows
 	max     int64
 	taken   int64
 }
@@ -54,9 +55,22 @@ func (d *Draft) take(bytes int) error {
 	return nil
 }
 
+// Adopt adds rows that are packed already, to a Draft that has none. It fails as Add does.
+func (d *Draft) Adopt(rows *rowset.Rows) error {
+	if err := d.take(int(rows.Size())); err != nil {
+		return err
+	}
+	d.adopted = rows
+	return nil
+}
+
 // Entry returns the rows that were added. The caller holds it until Release.
 func (d *Draft) Entry(ranAt time.Time) *Entry {
-	e := newEntry(d.columns, d.rows.Rows(), ranAt)
+	rows := d.adopted
+	if rows == nil {
+		rows = d.rows.Rows()
+	}
+	e := newEntry(d.columns, rows, ranAt)
 	c := d.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -115,6 +115,74 @@ func (r *Rows) Cursor() Cursor {
 	return c
 }
 
+// AppendTo appends the packed rows to b. Parse reads them.
+func (r *Rows) AppendTo(b []byte) []byte {
+	if r != nil {
+		for _, chunk := range r.chunks {
+			b = append(b, chunk...)
+		}
+	}
+	return b
+}
+
+// Parse returns n rows of so many columns that AppendTo wrote. They are in packed, which is theirs from now on. It fails for
+// anything else: what it returns can be read.
+func Parse(packed []byte, columns, n int) (*Rows, error) {
+	if columns < 0 || n < 0 || columns == 0 && len(packed) > 0 || columns > 0 && n > len(packed)/columns {
+		return nil, fmt.Errorf("%d bytes are not %d rows of %d columns", len(packed), n, columns)
+	}
+	rest := packed
+	for cell := range n * columns {
+		size := sizeOf(rest)
+		if size == 0 {
+			return nil, fmt.Errorf("cell %d of %d is none", cell, n*columns)
+		}
+		rest = rest[size:]
+	}
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("%d bytes follow the last row", len(rest))
+	}
+	r := &Rows{columns: columns, n: n, size: int64(len(packed))}
+	if len(packed) > 0 {
+		r.chunks = [][]byte{packed}
+	}
+	return r, nil
+}
+
+// sizeOf returns how many bytes the cell takes that b begins with; 0 when it is none, or not whole.
+func sizeOf(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	switch rest := b[1:]; Kind(b[0]) {
+	case Null, False, True:
+		return 1
+	case Int:
+		if _, n := binary.Varint(rest); n > 0 {
+			return 1 + n
+		}
+	case Float:
+		if len(rest) >= 8 {
+			return 1 + 8
+		}
+	case Decimal, Text, Bytes:
+		if length, n := binary.Uvarint(rest); n > 0 && length <= uint64(len(rest)-n) {
+			return 1 + n + int(length)
+		}
+	case Time:
+		_, s := binary.Varint(rest)
+		nanoseconds, ns := binary.Varint(rest[max(s, 0):])
+		offset, o := binary.Varint(rest[max(s, 0)+max(ns, 0):])
+		if s > 0 && ns > 0 && o > 0 && nanoseconds >= 0 && nanoseconds <= 999_999_999 && offset >= -maxOffset && offset <= maxOffset {
+			return 1 + s + ns + o
+		}
+	}
+	return 0
+}
+
+// maxOffset is further from UTC than any zone.
+const maxOffset = 48 * 3600
+
 // Cell is one value. Its field is the one of its kind.
 type Cell struct {
 	Kind  Kind

@@ -70,6 +70,58 @@ func TestWhatIsPackedComesOutAsItWas(t *testing.T) {
 	})
 }
 
+func TestWhatIsAppendedIsParsed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := rows(t)
+		packed, err := rowset.Of(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := packed.AppendTo(nil)
+		got, err := rowset.Parse(slices.Clone(text), packed.Columns(), packed.Len())
+		if err != nil || !reflect.DeepEqual(slices.Collect(got.All()), slices.Collect(packed.All())) {
+			t.Fatalf("Parse = %v, or other rows", err)
+		}
+		if len(text) > 0 {
+			if _, err := rowset.Parse(text[:len(text)-1], packed.Columns(), packed.Len()); err == nil {
+				t.Fatal("rows that break off were taken")
+			}
+		}
+		if _, err := rowset.Parse(append(text, 0), packed.Columns(), packed.Len()); err == nil {
+			t.Fatal("more than the rows was taken")
+		}
+	})
+	var none *rowset.Rows
+	if got, err := rowset.Parse(none.AppendTo(nil), 0, 0); err != nil || got.Len() != 0 {
+		t.Errorf("no rows are %d, %v", got.Len(), err)
+	}
+}
+
+// Whatever Parse takes can be read, and is written as it was.
+func FuzzParse(f *testing.F) {
+	for _, values := range [][][]any{{{nil, true, int64(-1)}}, {{1.5, "text", []byte{0}}}, {{driverfactory.Decimal("1.50"), time.Unix(1, 2).In(time.FixedZone("", 3600))}}} {
+		packed, err := rowset.Of(values)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packed.AppendTo(nil), packed.Columns(), packed.Len())
+	}
+	f.Fuzz(func(t *testing.T, packed []byte, columns, n int) {
+		got, err := rowset.Parse(slices.Clone(packed), columns, n)
+		if err != nil {
+			return
+		}
+		if n < 1000 && columns < 1000 { // of none of either there may be any number
+			if all := slices.Collect(got.All()); len(all) != n {
+				t.Errorf("%d rows, want %d", len(all), n)
+			}
+		}
+		if !slices.Equal(got.AppendTo(nil), packed) {
+			t.Error("the rows are written otherwise than they were read")
+		}
+	})
+}
+
 func TestNothingButRowsGetsIn(t *testing.T) {
 	secret := driverfactory.NewSecret("canary")
 	for _, v := range []any{secret, &secret, 1, struct{}{}, map[string]any{}, []any{"x"}, errors.New("x")} {

@@ -2,13 +2,18 @@ package secret
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/aead/aesgcm"
+	"github.com/tink-crypto/tink-go/v2/insecuresecretdataaccess"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
@@ -30,6 +35,7 @@ type keys struct {
 	aead    tink.AEAD
 	primary uint32
 	ids     []uint32
+	derived sync.Map // by purpose: [sha256.Size]byte
 }
 
 // NewKeyring makes a data key and returns a Keyring over it.
@@ -117,6 +123,31 @@ func (k *Keyring) edit(change func(*keyset.Manager) error) (*Keyring, error) {
 		return nil, fmt.Errorf("change the data keys: %w", err)
 	}
 	return over(handle)
+}
+
+// Derive returns a key of its own for purpose, made of the data key that seals (RFC 5869): the same at every replica, another
+// one for each purpose, and another one from when another data key seals. It is for what may be lost then. A program has few
+// purposes, and each is derived once.
+func (k *Keyring) Derive(purpose string) (key [sha256.Size]byte, err error) {
+	held := k.keys.Load()
+	if known, ok := held.derived.Load(purpose); ok {
+		return known.([sha256.Size]byte), nil
+	}
+	entry, err := held.handle.Primary()
+	if err != nil {
+		return key, fmt.Errorf("derive a key: %w", err)
+	}
+	primary, ok := entry.Key().(*aesgcm.Key)
+	if !ok {
+		return key, fmt.Errorf("derive a key: the data key is a %T", entry.Key())
+	}
+	derived, err := hkdf.Key(sha256.New, primary.KeyBytes().Data(insecuresecretdataaccess.Token{}), nil, "behalf: "+purpose, len(key))
+	if err != nil {
+		return key, fmt.Errorf("derive a key: %w", err)
+	}
+	key = [sha256.Size]byte(derived)
+	held.derived.Store(purpose, key)
+	return key, nil
 }
 
 // Use makes k seal and open with the keys of next from now on.

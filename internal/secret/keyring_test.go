@@ -71,6 +71,38 @@ func TestSealedTextOpensInItsPlaceOnly(t *testing.T) {
 	}
 }
 
+func TestADerivedKeyIsOfItsPurposeAndOfTheKeyThatSeals(t *testing.T) {
+	k := newKeyring(t)
+	derive := func(k *Keyring, purpose string) [32]byte {
+		t.Helper()
+		key, err := k.Derive(purpose)
+		if err != nil || key == [32]byte{} {
+			t.Fatalf("Derive = %x, %v, want a key", key, err)
+		}
+		return key
+	}
+	next, id, err := k.WithNewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if derive(k, "a") != derive(next, "a") {
+		t.Error("a key that only opens changed what is derived")
+	}
+	promoted, err := next.WithPrimary(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[[32]byte]string{}
+	for name, key := range map[string][32]byte{
+		"a": derive(k, "a"), "another purpose": derive(k, "b"), "another key that seals": derive(promoted, "a"), "another keyring": derive(newKeyring(t), "a"),
+	} {
+		if other, ok := seen[key]; ok {
+			t.Errorf("%s and %s derive the same key", name, other)
+		}
+		seen[key] = name
+	}
+}
+
 func TestNothingSealsToNothing(t *testing.T) {
 	k := newKeyring(t)
 	sealed, err := k.Seal(Text{}, place)
