@@ -59,6 +59,7 @@ func (o *Orchestrators) begins(b *building) {
 	o.spawn(func() {
 		for b := b; b != nil; {
 			err, now := o.buildNow(b), o.cfg.Now()
+			o.cfg.Observer.Built(err)
 			o.mu.Lock()
 			if k, ok := o.rollups.Peek(b.id); ok {
 				k.tried(err, now)

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/audit"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/id"
 	"github.com/behalf-project/behalf/internal/resultcache"
@@ -240,13 +241,17 @@ func (o *Orchestrators) run(base context.Context, f *flight) {
 		defer o.mu.Unlock()
 		o.finish(f, nil, context.Cause(ctx))
 	})
+	_, turn := o.cfg.Stage.Begin(ctx, driverfactory.Queue, f.asked)
+	turn(f.at(), nil)
 	began := time.Now()
+	ctx, end := o.cfg.Stage.Begin(ctx, driverfactory.Execute, began)
 	entry, err := o.execute(ctx, f)
 	unhook()
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	o.logRun(f, entry, err, time.Since(began))
+	end(f.at(), err)
+	o.logRun(ctx, f, entry, err, time.Since(began))
 
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -255,6 +260,14 @@ func (o *Orchestrators) run(base context.Context, f *flight) {
 	o.landed(f)
 	o.dispatch(f.sched)
 	o.dropIfEmpty(f.sched)
+}
+
+// at is whose slots f takes.
+func (f *flight) at() driverfactory.Source {
+	if f.look != nil {
+		return readers
+	}
+	return f.source
 }
 
 // believed is how long a choice is good without news of it: as long as what it was made from (design.md P4).
@@ -595,9 +608,9 @@ func (f *flight) hash() string {
 }
 
 // logRun is the fact that a statement ran: who, as whom, where, how long. The text is there as a hash only.
-func (o *Orchestrators) logRun(f *flight, entry *resultcache.Entry, err error, took time.Duration) {
+func (o *Orchestrators) logRun(ctx context.Context, f *flight, entry *resultcache.Entry, err error, took time.Duration) {
 	fields := []zap.Field{
-		zap.String("request_id", f.reqID), zap.String("user_id", f.line.who.Subject), zap.String("app_id", f.choice.Key.App),
+		zap.String("request_id", f.reqID), audit.Trace(ctx), zap.String("user_id", f.line.who.Subject), zap.String("app_id", f.choice.Key.App),
 		zap.String("data_source", f.source.Name), zap.String("identity", string(f.choice.RunAs.Identity)),
 		zap.String("reason", f.choice.RunAs.Reason), zap.String("statement", f.hash()),
 		zap.Duration("took", took),

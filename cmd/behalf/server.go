@@ -42,6 +42,7 @@ import (
 	"github.com/behalf-project/behalf/internal/kms"
 	"github.com/behalf-project/behalf/internal/login"
 	"github.com/behalf-project/behalf/internal/loopback"
+	"github.com/behalf-project/behalf/internal/metrics"
 	"github.com/behalf-project/behalf/internal/outbound"
 	"github.com/behalf-project/behalf/internal/page"
 	"github.com/behalf-project/behalf/internal/preagg"
@@ -72,6 +73,7 @@ var failpoint func(connectedapps.Failpoint)
 type server struct {
 	cfg   config.Config
 	log   *zap.Logger
+	page  *metrics.Metrics
 	store *sqlstore.DB
 	audit *audit.Writer // of what changes nothing else
 
@@ -107,6 +109,7 @@ type server struct {
 // listens, so that everything that can be wrong at start is found before anything is served.
 func assemble(ctx context.Context, cfg config.Config, log *zap.Logger) (s *server, err error) {
 	s = &server{cfg: cfg, log: log, sources: map[string]driverfactory.Source{}}
+	s.page = s.figures()
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -185,12 +188,12 @@ func (s *server) buildBroker(ctx context.Context) (*oauthapps.Client, error) {
 	}
 	s.tokens = connectedapps.NewTokens(connectedapps.Config{
 		Store: s.store.Grants(), Refreshes: s.store.Grants(), Revocations: s.store.Grants(), Jobs: s.store.Jobs(), Wake: s.wake, Apps: s.apps, Client: client,
-		Record: s.audit.Record, Disabled: s.disabled, Bus: s.store.News(), Log: s.log.Named("connectedapps"),
+		Record: s.audit.Record, Refreshed: s.page.Refreshed, Disabled: s.disabled, Bus: s.store.News(), Log: s.log.Named("connectedapps"),
 		Stale: s.cfg.Store.StaleMax, Journal: kept, Failpoint: failpoint,
 	})
 	s.flow = connectedapps.NewFlow(connectedapps.FlowConfig{
 		Store: s.store.Grants(), Authorizations: s.store.Authorizations(), Apps: s.apps, Client: client,
-		Person: s.person, WhoAmI: s.whoAmI, Disabled: s.disabled, Record: s.audit.Record, Jobs: s.store.Jobs(), Log: s.log.Named("connectedapps"),
+		Person: s.person, WhoAmI: s.whoAmI, Disabled: s.disabled, Record: s.audit.Record, Ended: s.page.Ended, Jobs: s.store.Jobs(), Log: s.log.Named("connectedapps"),
 	})
 	s.pats = tokens.New(tokens.Config{
 		Store: s.store.Tokens(), People: s.people, Bus: s.store.News(), DefaultLife: s.cfg.Auth.Tokens.DefaultLife, MaxLife: s.cfg.Auth.Tokens.MaxLife,
@@ -277,6 +280,7 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 		Allowed:           s.allowed,
 		ClientCredentials: clientCredentials(client),
 		Admit:             capacity.Admit,
+		Stage:             s.page.Stage,
 		IdleTimeout:       s.cfg.Orchestrator.IdleTimeout,
 		Log:               s.log.Named("driverfactory"),
 	}
@@ -297,7 +301,7 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 	}
 	s.orchestrators = orchestrator.New(orchestrator.Config{
 		PreAggregations: kept,
-		Drivers:         s.factory, Capacity: capacity, FellBack: s.fellBack,
+		Drivers:         s.factory, Capacity: capacity, FellBack: s.fellBack, Stage: s.page.Stage, Observer: s.page,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },
 		Cache: resultcache.New(resultcache.Config{
@@ -328,10 +332,14 @@ func (s *server) fellBack(ctx context.Context, sc driverfactory.SecurityContext,
 	if sc.Principal.Anonymous() {
 		actor = audit.Anonymous
 	}
-	return s.audit.Record(ctx, audit.Entry{
+	err := s.audit.Record(ctx, audit.Entry{
 		Actor: actor, Action: audit.QueryFellBack, Object: req.Source.Name, Outcome: "ok", Request: req.RequestID,
 		Detail: map[string]string{"domain": req.Source.Domain, "username": sc.Username, "account": as.Account, "reason": as.Reason},
 	})
+	if err == nil { // or nobody stands in
+		s.page.FellBack(req.Source.Name, as.Reason)
+	}
+	return err
 }
 
 // warehouses are the types of data sources.
@@ -453,7 +461,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		return err
 	}
 	query := restapi.Config{
-		Verify: s.verify, Model: s.modelOf, Source: s.source, Load: s.orchestrators.Load,
+		Verify: s.verify, Stage: s.page.Stage, Model: s.modelOf, Source: s.source, Load: s.orchestrators.Load,
 		Cancel: s.orchestrators.Cancel, Build: s.orchestrators.Build, Built: s.orchestrators.Built, Scopes: s.apiScopes, DefaultTimezone: s.cfg.API.DefaultTimezone,
 		Masks: masks(s.cfg.API.Masks), DefaultLimit: s.cfg.API.DefaultLimit, MaxLimit: s.cfg.API.MaxLimit, Wait: s.cfg.API.ContinueWait,
 		Token: s.cubeToken, DevMode: s.cfg.Server.DevMode, Status401: s.cfg.Auth.Status401, Log: s.log.Named("restapi"),
@@ -549,10 +557,11 @@ func (s *server) Run(ctx context.Context) error {
 	var doors errgroup.Group
 	public := httpserver.New(httpserver.Config{
 		Name: "public", Listener: s.public, Handler: s.handler, HTTPS: strings.HasPrefix(s.cfg.Server.PublicURL, "https://"), Grace: s.cfg.Server.Grace, Log: s.log,
+		Observe: []httpserver.Observer{s.page.Request},
 	})
 	doors.Go(func() error { return public.Run(ctx) })
 	if s.admin != nil {
-		admin := httpserver.New(httpserver.Config{Name: "admin", Listener: s.admin, Handler: s.adminHandler(), Grace: time.Second, Log: s.log})
+		admin := httpserver.New(httpserver.Config{Name: "admin", Listener: s.admin, Handler: s.adminHandler(), Grace: time.Second, Observe: []httpserver.Observer{s.page.Request}, Log: s.log})
 		doors.Go(func() error { return admin.Run(ctx) })
 	}
 	doors.Go(func() error { return s.sockets.Run(ctx) })
@@ -561,7 +570,7 @@ func (s *server) Run(ctx context.Context) error {
 		return doors.Wait()
 	})
 	g.Go(func() error { return s.store.Run(work) })
-	parts := []interface{ Run(context.Context) error }{s.store.Keys(), s.model, s.tokens, s.pats, s.jobs, s.notices, s.handOuts}
+	parts := []interface{ Run(context.Context) error }{s.store.Keys(), s.model, s.tokens, s.pats, s.jobs, s.notices, s.handOuts, s.page}
 	if s.rollups != nil {
 		g.Go(func() error { return s.runRollups(work) })
 	}
@@ -584,10 +593,11 @@ func (s *server) Run(ctx context.Context) error {
 	return errors.Join(err, recording.Wait())
 }
 
-// adminHandler serves operators: readiness in full, and profiles.
+// adminHandler serves operators: readiness in full, metrics and profiles.
 func (s *server) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	s.health.MountAdmin(mux)
+	s.page.Mount(mux)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

@@ -157,7 +157,7 @@ func (s *Service) FromRequest(r *http.Request) (Session, users.User, error) {
 	if now.Sub(found.LastSeenAt) > touchAfter {
 		// The request has been admitted: a database that is too busy to note the time does not undo that.
 		if err := s.cfg.Store.TouchSession(ctx, found.ID, now); err != nil && ctx.Err() == nil {
-			s.cfg.Log.Warn("session not touched", zap.String("request_id", audit.RequestID(ctx)), zap.Error(err))
+			s.cfg.Log.Warn("session not touched", audit.Request(ctx), zap.Error(err))
 		} else if err == nil {
 			found.LastSeenAt = now
 		}
