@@ -244,8 +244,8 @@ func (o *Orchestrators) run(base context.Context, f *flight) {
 	_, turn := o.cfg.Stage.Begin(ctx, driverfactory.Queue, f.asked)
 	turn(f.at(), nil)
 	began := time.Now()
-	ctx, end := o.cfg.Stage.Begin(ctx, driverfactory.Execute, began)
-	entry, err := o.execute(ctx, f)
+	within, end := o.cfg.Stage.Begin(ctx, driverfactory.Execute, began)
+	entry, err := o.execute(within, f)
 	unhook()
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
