@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/behalf-project/behalf/connectedapps"
+	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/metrics"
 	"github.com/behalf-project/behalf/oauthapps"
 	"github.com/behalf-project/behalf/orchestrator"
@@ -42,6 +43,22 @@ func (s *server) figures() *metrics.Metrics {
 		cfg.Sources = append(cfg.Sources, src.Name)
 	}
 	return metrics.New(cfg)
+}
+
+// stages hears of the stages of queries, for metrics and, where they are made, spans.
+func (s *server) stages() driverfactory.StageFunc {
+	spans := s.traces.Stages()
+	if spans == nil {
+		return s.page.Stage
+	}
+	return func(ctx context.Context, stage driverfactory.Stage, began time.Time) (context.Context, func(driverfactory.Source, error)) {
+		_, counted := s.page.Stage(ctx, stage, began)
+		ctx, end := spans(ctx, stage, began)
+		return ctx, func(src driverfactory.Source, err error) {
+			counted(src, err)
+			end(src, err)
+		}
+	}
 }
 
 // version is what this program is called.

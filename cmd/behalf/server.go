@@ -54,6 +54,7 @@ import (
 	"github.com/behalf-project/behalf/internal/socketapi"
 	"github.com/behalf-project/behalf/internal/sqlstore"
 	"github.com/behalf-project/behalf/internal/tokens"
+	"github.com/behalf-project/behalf/internal/tracing"
 	"github.com/behalf-project/behalf/internal/users"
 	"github.com/behalf-project/behalf/internal/webui"
 	"github.com/behalf-project/behalf/oauthapps"
@@ -71,11 +72,12 @@ var failpoint func(connectedapps.Failpoint)
 
 // server is everything that runs, built and not yet started. Close it in the end, whether it ran or not.
 type server struct {
-	cfg   config.Config
-	log   *zap.Logger
-	page  *metrics.Metrics
-	store *sqlstore.DB
-	audit *audit.Writer // of what changes nothing else
+	cfg    config.Config
+	log    *zap.Logger
+	page   *metrics.Metrics
+	traces *tracing.Tracer
+	store  *sqlstore.DB
+	audit  *audit.Writer // of what changes nothing else
 
 	people        *users.Service
 	sessions      *session.Service
@@ -109,13 +111,16 @@ type server struct {
 // listens, so that everything that can be wrong at start is found before anything is served.
 func assemble(ctx context.Context, cfg config.Config, log *zap.Logger) (s *server, err error) {
 	s = &server{cfg: cfg, log: log, sources: map[string]driverfactory.Source{}}
-	s.page = s.figures()
 	defer func() {
 		if err != nil {
 			s.Close()
 			s = nil
 		}
 	}()
+	s.page = s.figures()
+	if s.traces, err = tracing.New(ctx, tracing.Config{Endpoint: cfg.Tracing.OTLP, Version: version(), Log: log.Named("tracing")}); err != nil {
+		return s, err
+	}
 	if err = s.buildHooks(ctx); err != nil {
 		return s, err
 	}
@@ -280,7 +285,7 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 		Allowed:           s.allowed,
 		ClientCredentials: clientCredentials(client),
 		Admit:             capacity.Admit,
-		Stage:             s.page.Stage,
+		Stage:             s.stages(),
 		IdleTimeout:       s.cfg.Orchestrator.IdleTimeout,
 		Log:               s.log.Named("driverfactory"),
 	}
@@ -301,7 +306,7 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 	}
 	s.orchestrators = orchestrator.New(orchestrator.Config{
 		PreAggregations: kept,
-		Drivers:         s.factory, Capacity: capacity, FellBack: s.fellBack, Stage: s.page.Stage, Observer: s.page,
+		Drivers:         s.factory, Capacity: capacity, FellBack: s.fellBack, Stage: s.stages(), Observer: s.page,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },
 		Cache: resultcache.New(resultcache.Config{
@@ -461,7 +466,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		return err
 	}
 	query := restapi.Config{
-		Verify: s.verify, Stage: s.page.Stage, Model: s.modelOf, Source: s.source, Load: s.orchestrators.Load,
+		Verify: s.verify, Stage: s.stages(), Model: s.modelOf, Source: s.source, Load: s.orchestrators.Load,
 		Cancel: s.orchestrators.Cancel, Build: s.orchestrators.Build, Built: s.orchestrators.Built, Scopes: s.apiScopes, DefaultTimezone: s.cfg.API.DefaultTimezone,
 		Masks: masks(s.cfg.API.Masks), DefaultLimit: s.cfg.API.DefaultLimit, MaxLimit: s.cfg.API.MaxLimit, Wait: s.cfg.API.ContinueWait,
 		Token: s.cubeToken, DevMode: s.cfg.Server.DevMode, Status401: s.cfg.Auth.Status401, Log: s.log.Named("restapi"),
@@ -554,10 +559,11 @@ func (s *server) Run(ctx context.Context) error {
 	defer end()
 	var recording errgroup.Group
 	recording.Go(func() error { return s.audit.Run(records) })
+	recording.Go(func() error { return s.traces.Run(records) })
 	var doors errgroup.Group
 	public := httpserver.New(httpserver.Config{
 		Name: "public", Listener: s.public, Handler: s.handler, HTTPS: strings.HasPrefix(s.cfg.Server.PublicURL, "https://"), Grace: s.cfg.Server.Grace, Log: s.log,
-		Observe: []httpserver.Observer{s.page.Request},
+		Observe: []httpserver.Observer{s.traces.Request, s.page.Request},
 	})
 	doors.Go(func() error { return public.Run(ctx) })
 	if s.admin != nil {
@@ -613,6 +619,9 @@ func (s *server) Close() {
 		if l != nil {
 			_ = l.Close() // closed already where it was served
 		}
+	}
+	if s.traces != nil {
+		s.traces.Close(context.Background()) // for the spans of a server that never ran
 	}
 	if s.rollups != nil {
 		if err := s.rollups.Close(); err != nil {
