@@ -104,6 +104,7 @@ type server struct {
 	handler       http.Handler
 	health        *health.Handler
 	sockets       *socketapi.Handler
+	api           *adminapi.Handler
 	setup         *login.Setup // of a server without people; nil where there are some
 }
 
@@ -442,7 +443,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 	if err != nil {
 		return err
 	}
-	api, err := adminapi.New(adminapi.Config{
+	s.api, err = adminapi.New(adminapi.Config{
 		PublicURL: s.cfg.Server.PublicURL, Domain: domains.DefaultID, People: s.people, Sessions: s.sessions, Tokens: s.pats,
 		HandOuts: connectedapps.NewHandOuts(connectedapps.HandOutConfig{
 			Tokens: s.tokens, Record: s.audit.Record, Observe: s.observe, PerSecond: float64(s.cfg.Auth.Tokens.HandOutsPerSecond), Burst: 4 * s.cfg.Auth.Tokens.HandOutsPerSecond,
@@ -494,7 +495,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		}
 		s.setup.Mount(mux)
 	}
-	for _, door := range []interface{ Mount(*http.ServeMux) }{site, signIn, connect, programs, &appkeys.Handler{Apps: s.apps}, api, rest, s.sockets, s.health, ui} {
+	for _, door := range []interface{ Mount(*http.ServeMux) }{site, signIn, connect, programs, &appkeys.Handler{Apps: s.apps}, s.api, rest, s.sockets, s.health, ui} {
 		door.Mount(mux)
 	}
 	mux.Handle("GET /{$}", s.sockets.Else(ui)) // where Cube's clients open theirs
@@ -571,6 +572,7 @@ func (s *server) Run(ctx context.Context) error {
 		doors.Go(func() error { return admin.Run(ctx) })
 	}
 	doors.Go(func() error { return s.sockets.Run(ctx) })
+	doors.Go(func() error { return s.api.Run(ctx) })
 	g.Go(func() error {
 		defer stop()
 		return doors.Wait()
