@@ -323,4 +323,3 @@ func TestAlertsAskForMetricsThatThereAre(t *testing.T) {
 		}
 	}
 }
-
