@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"runtime/debug"
 	"time"
 
 	"github.com/behalf-project/behalf/connectedapps"
 	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/metrics"
 	"github.com/behalf-project/behalf/oauthapps"
 	"github.com/behalf-project/behalf/orchestrator"
@@ -85,8 +87,8 @@ func (s *server) countGrants(ctx context.Context) (map[metrics.Authorization]int
 			counted[metrics.Authorization{App: app.Slug, Status: connectedapps.StatusOf(g, app, now)}]++
 		}
 	})
-	if err != nil {
-		return nil, err
+	if errors.Is(err, fault.TooMany) {
+		return nil, nil // and none of an earlier minute
 	}
-	return counted, nil
+	return counted, err
 }

@@ -91,7 +91,18 @@ func TestAQueryIsSeenFromOutside(t *testing.T) {
 		t.Error("the log does not name the trace")
 	}
 
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	w.as("alice", "account")
+	lines, followed := follow(t, "queries", "tail", "-o", "json")
+	if line := <-lines; !strings.HasPrefix(line, `{"whole":true`) {
+		t.Errorf("a live view begins with %s", line)
+	}
 	w.restart() // what is left is sent at the end
+	for range lines {
+	}
+	if code := followed(); code != exitFailure {
+		t.Errorf("a live view ended with %d when the server stopped, want with what the server said", code)
+	}
 	mu.Lock()
 	defer mu.Unlock()
 	for _, name := range []string{"GET /cubejs-api/v1/load", "verify", "plan", "queue", "connect", "execute", "encode"} {

@@ -25,7 +25,7 @@ import (
 
 // EventLimits bound the streams of GET /events. The zero EventLimits are good.
 type EventLimits struct {
-	Total     int           // streams at once; default 200
+	Total     int           // streams at once; default 100
 	PerPerson int           // of them of one person; default 8
 	Pace      time.Duration // between two looks; default 500 ms
 	Check     time.Duration // between two checks of whether the caller may still look, each a sign of life; default 10 s
@@ -33,7 +33,7 @@ type EventLimits struct {
 
 func (l EventLimits) withDefaults() EventLimits {
 	return EventLimits{
-		Total: cmp.Or(l.Total, 200), PerPerson: cmp.Or(l.PerPerson, 8), Pace: cmp.Or(l.Pace, 500*time.Millisecond), Check: cmp.Or(l.Check, 10*time.Second),
+		Total: cmp.Or(l.Total, 100), PerPerson: cmp.Or(l.PerPerson, 8), Pace: cmp.Or(l.Pace, 500*time.Millisecond), Check: cmp.Or(l.Check, 10*time.Second),
 	}
 }
 
@@ -187,7 +187,6 @@ type stream struct {
 // serve sends events until the client leaves, the caller may no longer look, or the server stops.
 func (s *stream) serve(ctx context.Context, w http.ResponseWriter) {
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // that of a request would end the stream; a connection that knows none is a test's
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
 	send := func(event string, data any) error {

@@ -36,7 +36,7 @@ var (
 	cacheBytes    = family{"behalf_cache_bytes", "gauge", []string{"kind"}, "Results and pre-aggregations that are kept."}
 	builds        = family{"behalf_preagg_builds_total", "counter", []string{"outcome"}, "Builds of pre-aggregations."}
 
-	authorizations = family{"behalf_authorizations", "gauge", []string{"app", "status"}, "Grants of people, as of the last minute; absent where there are more than 50,000."}
+	authorizations = family{"behalf_authorizations", "gauge", []string{"app", "status"}, "Grants of people, as of the last minute, the same at every replica; absent where there are more than 50,000."}
 	flows          = family{"behalf_authorization_flows_total", "counter", []string{"app", "outcome"}, "Authorizations that came back from a provider."}
 	refreshes      = family{"behalf_token_refreshes_total", "counter", []string{"app", "outcome"}, "Calls for a newer token."}
 

@@ -35,12 +35,12 @@ type grantFacts struct {
 func (s *Grants) Facts(ctx context.Context, most int, each func(connectedapps.Grant)) error {
 	var n int
 	if err := s.db.read(ctx, "count the grants", func(ctx context.Context, c conn) error {
-		return c.get(ctx, &n, "SELECT COUNT(*) FROM grants")
+		return c.get(ctx, &n, "SELECT COUNT(*) FROM (SELECT 1 FROM grants LIMIT ?) AS some", most+1)
 	}); err != nil {
 		return err
 	}
 	if n > most {
-		return fault.New(fault.TooMany, "There are %d grants, which are too many to look at each.", n)
+		return fault.New(fault.TooMany, "There are more than %d grants, which are too many to look at each.", most)
 	}
 	for after, some := "", 2000; ; {
 		var rows []grantFacts

@@ -160,6 +160,9 @@ func (t *Tracer) Stages() driverfactory.StageFunc {
 }
 
 func (t *Tracer) stage(ctx context.Context, stage driverfactory.Stage, began time.Time) (context.Context, func(driverfactory.Source, error)) {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return ctx, func(driverfactory.Source, error) {} // a liveness check is no part of a request
+	}
 	kind := trace.SpanKindInternal
 	if stage == driverfactory.Connect || stage == driverfactory.Execute {
 		kind = trace.SpanKindClient
