@@ -35,7 +35,7 @@ type grantFacts struct {
 func (s *Grants) Facts(ctx context.Context, most int, each func(connectedapps.Grant)) error {
 	var n int
 	if err := s.db.read(ctx, "count the grants", func(ctx context.Context, c conn) error {
-		return c.get(ctx, &n, "SELECT COUNT(*) FROM (SELECT 1 FROM grants LIMIT ?) AS some", most+1)
+		return c.get(ctx, &n, "SELECT COUNT(*) FROM (SELECT 1 FROM grants LIMIT ?) AS counted", most+1)
 	}); err != nil {
 		return err
 	}
