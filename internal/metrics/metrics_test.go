@@ -286,13 +286,27 @@ func TestTheDocumentationListsEveryMetric(t *testing.T) {
 	}
 }
 
-// Alerts ask for metrics that there are, with labels that those have.
-func TestAlertsAskForMetricsThatThereAre(t *testing.T) {
-	text, err := os.ReadFile("../../docs/monitoring/alerts.yml")
-	if err != nil {
-		t.Fatal(err)
+// Alerts and the dashboard ask for metrics that there are, with labels and values that those have; and the dashboard shows all
+// of them that change.
+func TestAlertsAndTheDashboardAskForMetricsThatThereAre(t *testing.T) {
+	for _, file := range []string{"alerts.yml", "dashboard.json"} {
+		text, err := os.ReadFile("../../docs/monitoring/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := asksFor(t, file, strings.ReplaceAll(string(text), `\"`, `"`))
+		for _, f := range families {
+			if file == "dashboard.json" && !asked[f.name] && f.name != buildInfo.name && f.name != keyAge.name {
+				t.Errorf("the dashboard does not show %s", f.name)
+			}
+		}
 	}
-	known := map[string]family{}
+}
+
+// asksFor returns the metrics that the text of a file asks for.
+func asksFor(t *testing.T, file, text string) map[string]bool {
+	t.Helper()
+	found, known := map[string]bool{}, map[string]family{}
 	for _, f := range families {
 		known[f.name] = f
 		if f.kind == "histogram" {
@@ -301,15 +315,16 @@ func TestAlertsAskForMetricsThatThereAre(t *testing.T) {
 			}
 		}
 	}
-	asked := regexp.MustCompile(`(behalf_\w+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(string(text), -1)
+	asked := regexp.MustCompile(`(behalf_\w+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(text, -1)
 	if len(asked) < 5 {
-		t.Fatalf("%d metrics are asked for", len(asked))
+		t.Fatalf("%s asks for %d metrics", file, len(asked))
 	}
 	for _, a := range asked {
 		f, ok := known[a[1]]
 		if !ok {
-			t.Errorf("there is no %s; there are %q", a[1], slices.Sorted(maps.Keys(known)))
+			t.Errorf("%s asks for %s, and there are %q", file, a[1], slices.Sorted(maps.Keys(known)))
 		}
+		found[f.name] = true
 		for _, l := range regexp.MustCompile(`(\w+)\s*(?:=|!=|=~|!~)\s*"([^"]*)"`).FindAllStringSubmatch(a[2], -1) {
 			if !slices.Contains(f.labels, l[1]) {
 				t.Errorf("%s has no label %s", a[1], l[1])
@@ -322,4 +337,5 @@ func TestAlertsAskForMetricsThatThereAre(t *testing.T) {
 			}
 		}
 	}
+	return found
 }

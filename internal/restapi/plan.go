@@ -64,7 +64,7 @@ const (
 // alone. Rewriting is no such function: it is done each time, and what came of it is part of the key.
 func (h *Handler) prepare(ctx context.Context, sc securitycontext.Context, req request) (p *prepared, err error) {
 	ctx, end := h.cfg.Stage.Begin(ctx, driverfactory.Plan, time.Now())
-	defer func() { end(h.planned(sc, p), err) }()
+	defer func() { end(h.sourceOf(sc, p), err) }()
 	now := h.cfg.Now()
 	model, err := h.cfg.Model(ctx, sc)
 	if err != nil {
@@ -106,8 +106,8 @@ func (h *Handler) prepare(ctx context.Context, sc securitycontext.Context, req r
 	return p, err
 }
 
-// planned returns the source of the first query of p for the end of a stage, the zero Source where it is not known.
-func (h *Handler) planned(sc securitycontext.Context, p *prepared) driverfactory.Source {
+// sourceOf returns the source of the first query of p, for the end of a stage, the zero Source where it is not known.
+func (h *Handler) sourceOf(sc securitycontext.Context, p *prepared) driverfactory.Source {
 	if h.cfg.Stage == nil || p == nil || len(p.queries) == 0 {
 		return driverfactory.Source{}
 	}
