@@ -74,7 +74,7 @@ var failpoint func(connectedapps.Failpoint)
 type server struct {
 	cfg    config.Config
 	log    *zap.Logger
-	page   *metrics.Metrics
+	page   *metrics.Metrics // of figures
 	traces *tracing.Tracer
 	store  *sqlstore.DB
 	audit  *audit.Writer // of what changes nothing else
