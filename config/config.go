@@ -40,6 +40,7 @@ type Config struct {
 	Protected    []ProtectedApp `yaml:"protected_apps" later:"forward auth"`
 
 	Notifications Notifications `yaml:"notifications"`
+	Tracing       Tracing       `yaml:"tracing"`
 
 	// Path is the file that was read; empty when there was none.
 	Path string `yaml:"-"`
@@ -58,6 +59,11 @@ type Server struct {
 	TrustedProxies []string      `yaml:"trusted_proxies"` // addresses or networks whose X-Forwarded-For is believed; default none
 	Grace          time.Duration `yaml:"grace"`           // running work at SIGTERM; default 30s
 	DevMode        bool          `yaml:"dev_mode"`        // tokens optional on /cubejs-api; default false
+}
+
+// Tracing is where spans of OpenTelemetry are sent.
+type Tracing struct {
+	OTLP string `yaml:"otlp"` // a collector of OTLP/HTTP, such as http://127.0.0.1:4318; default OTEL_EXPORTER_OTLP_ENDPOINT, else none
 }
 
 // Store is the database.

@@ -43,6 +43,7 @@ func Load(o Options) (Config, error) {
 		return Config{}, err
 	}
 	l.cubeVariables()
+	l.cfg.Tracing.OTLP = l.env[otlpVariable]
 	if l.file(o.Path); o.Path != "" && l.doc == nil {
 		return Config{}, l.errs // nothing more is known: what else seems wrong may be right in the file
 	}
@@ -203,6 +204,24 @@ func (l *loader) keysetVariables(known map[string]bool) {
 	}
 }
 
+// otlpVariable is where OpenTelemetry itself looks for a collector.
+const otlpVariable = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+// checkTracing refuses what is no address of a collector. A secret for it is in OTEL_EXPORTER_OTLP_HEADERS, and not in the
+// address, which is shown.
+func (l *loader) checkTracing() {
+	at := l.cfg.Tracing.OTLP
+	u, err := url.Parse(at)
+	if at == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" {
+		return
+	}
+	place := l.place("tracing.otlp")
+	if at == l.env[otlpVariable] {
+		place = otlpVariable
+	}
+	l.fail(place, "tracing.otlp must be the URL of a collector of OTLP/HTTP, such as http://127.0.0.1:4318, without a password and without a query")
+}
+
 // checkKeyset refuses a URI of no KMS. Whether it names a key is the KMS's to say.
 func (l *loader) checkKeyset() {
 	uri := l.cfg.Keys.Keyset.URI
@@ -246,6 +265,7 @@ func (l *loader) check() {
 		l.checkAddress("server.admin_listen", l.cfg.Server.AdminListen)
 	}
 	l.checkPublicURL()
+	l.checkTracing()
 	l.checkKeyset()
 	for _, p := range l.cfg.Server.TrustedProxies {
 		if _, err := netip.ParsePrefix(p); err != nil {

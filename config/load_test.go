@@ -141,6 +141,35 @@ func TestTheMasterKeyIsAFileOrAKeyInAKMS(t *testing.T) {
 	}
 }
 
+func TestWhereSpansAreSent(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		environ    []string
+		want, err  string
+	}{
+		{"nowhere", "server: {}", nil, "", ""},
+		{"where the file says", "tracing: {otlp: 'https://collector.example.com/base'}", []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://other:4318"}, "https://collector.example.com/base", ""},
+		{"where OpenTelemetry looks", "server: {}", []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318"}, "http://collector:4318", ""},
+		{"a variable of ours wins", "tracing: {otlp: 'http://a:1'}", []string{"BEHALF_TRACING_OTLP=http://b:2"}, "http://b:2", ""},
+		{"no URL", "server: {}", []string{"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318"}, "", "OTEL_EXPORTER_OTLP_ENDPOINT: tracing.otlp must be the URL"},
+		{"a password in it", "tracing: {otlp: 'http://u:p@a:1'}", nil, "", "behalf.yaml:1:17: tracing.otlp must be the URL"},
+		{"a key in it", "tracing: {otlp: 'http://a:1?key=x'}", nil, "", "behalf.yaml:1:17: tracing.otlp must be the URL"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, err := load(t, tt.text, tt.environ...)
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("Load = %v, want %s", err, tt.err)
+				}
+				return
+			}
+			if err != nil || cfg.Tracing.OTLP != tt.want {
+				t.Errorf("otlp = %q, %v, want %q", cfg.Tracing.OTLP, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestEveryMistakeHasItsPlace(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string

@@ -7,7 +7,7 @@ import (
 
 // ownVariables are what the server itself may have secrets in, beside what the file reads by {env:}. Only their full names
 // grant them.
-var ownVariables = []string{"BEHALF_", "CUBEJS_", "AWS_", "GOOGLE_", "VAULT_"}
+var ownVariables = []string{"BEHALF_", "CUBEJS_", "AWS_", "GOOGLE_", "VAULT_", "OTEL_"}
 
 // checkVariables looks at a list of names that grants variables.
 func (l *loader) checkVariables(path string, names []string) {

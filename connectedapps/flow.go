@@ -48,6 +48,10 @@ type FlowConfig struct {
 	// Disabled says whether a person may not act any more. Default: nobody is.
 	Disabled func(ctx context.Context, p Principal) (bool, error)
 
+	// Ended hears how an authorization of an app ended: OutcomeConnected, or the code of a refusal; the app is empty where
+	// it is not known. It returns at once. Default: nobody hears.
+	Ended func(app, outcome string)
+
 	// Record records that a consent ended without a grant. Default: nothing is recorded.
 	Record func(ctx context.Context, e audit.Entry) error
 
@@ -71,6 +75,9 @@ type Flow struct {
 
 // NewFlow returns a Flow over cfg. It starts nothing.
 func NewFlow(cfg FlowConfig) *Flow {
+	if cfg.Ended == nil {
+		cfg.Ended = func(string, string) {}
+	}
 	if cfg.Record == nil {
 		cfg.Record = func(context.Context, audit.Entry) error { return nil }
 	}
@@ -265,6 +272,7 @@ type Outcome struct {
 func (f *Flow) Finish(ctx context.Context, r Response) (Outcome, error) {
 	a, err := f.take(ctx, r.State)
 	if err != nil {
+		f.cfg.Ended("", codeOf(err))
 		return Outcome{}, err
 	}
 	out, err := f.finish(ctx, a, r)
@@ -273,6 +281,7 @@ func (f *Flow) Finish(ctx context.Context, r Response) (Outcome, error) {
 		outcome = codeOf(err)
 		f.noteRefusal(ctx, a, err)
 	}
+	f.cfg.Ended(out.App.Slug, outcome)
 	// The one who waits for the outcome must learn it, whether or not this browser stays.
 	done, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
@@ -285,7 +294,7 @@ func (f *Flow) Finish(ctx context.Context, r Response) (Outcome, error) {
 // noteRefusal logs and records that a came to nothing, and why. What succeeds is recorded with its grant.
 func (f *Flow) noteRefusal(ctx context.Context, a Authorization, why error) {
 	outcome := codeOf(why)
-	f.cfg.Log.Info("not connected", zap.String("request_id", audit.RequestID(ctx)),
+	f.cfg.Log.Info("not connected", audit.Request(ctx),
 		zap.String("user_id", actorOf(a.Principal)), zap.String("app_id", a.AppID), zap.String("code", outcome), zap.NamedError("cause", cause(why)))
 	err := f.cfg.Record(ctx, audit.Entry{
 		At: f.cfg.Now().UTC(), Actor: actorOf(a.Principal), Action: audit.ConsentRefused, Object: a.AppID, Outcome: outcome,
@@ -400,7 +409,7 @@ func (f *Flow) connect(ctx context.Context, app oauthapps.App, a Authorization, 
 		}
 		return Grant{}, storeError(err)
 	}
-	f.cfg.Log.Info("connected", zap.String("request_id", audit.RequestID(ctx)), zap.String("user_id", actorOf(a.Principal)), zap.String("app_id", app.ID))
+	f.cfg.Log.Info("connected", audit.Request(ctx), zap.String("user_id", actorOf(a.Principal)), zap.String("app_id", app.ID))
 	stored.AccessToken, stored.RefreshToken, stored.DPoPKey = Secret{}, Secret{}, Secret{}
 	return stored, nil
 }

@@ -184,6 +184,9 @@ func TestFinishRefuses(t *testing.T) {
 			if e.Detail == "" {
 				t.Error("the refusal says nothing")
 			}
+			if got := w.counted(); len(got) != 1 || !strings.HasSuffix(got[0], " "+tt.code) {
+				t.Errorf("counted is %q, want %s", got, tt.code)
+			}
 			if tt.code == "flow_expired" && (out.ReturnTo != "" || out.App.ID != "") {
 				t.Errorf("Finish tells a stranger %+v", out)
 			}

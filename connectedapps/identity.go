@@ -85,7 +85,7 @@ func (f *Flow) match(ctx context.Context, app oauthapps.App, a Authorization, to
 		name, err := f.cfg.WhoAmI(asking, app, token)
 		cancel()
 		if err != nil {
-			f.cfg.Log.Info("the data source did not say whose token it has", zap.String("request_id", audit.RequestID(ctx)),
+			f.cfg.Log.Info("the data source did not say whose token it has", audit.Request(ctx),
 				zap.String("app_id", app.ID), zap.Error(err))
 		}
 		g.Identity, _ = normalIdentity(name)

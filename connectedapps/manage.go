@@ -270,7 +270,7 @@ func (t *Tokens) endAtProvider(ctx context.Context, app oauthapps.App, g Grant, 
 	case errors.Is(err, fault.NotFound):
 		return Disconnected{Note: fmt.Sprintf("%s has no way for us to revoke access there. Your tokens are deleted here; to end them at %s too, remove the app in its own settings.", app.Name, app.Name)}
 	}
-	t.cfg.Log.Warn("tokens not revoked at the authorization server", zap.String("request_id", audit.RequestID(ctx)),
+	t.cfg.Log.Warn("tokens not revoked at the authorization server", audit.Request(ctx),
 		zap.String("user_id", actorOf(g.Key.Principal)), zap.String("app_id", app.ID), zap.Error(err))
 	if queued {
 		return Disconnected{Note: fmt.Sprintf("%s has not confirmed yet that your access ended there. Your tokens are deleted here, and it is told again until it does.", app.Name)}

@@ -18,6 +18,9 @@ import (
 // for somebody else (OIDC Core §12.2).
 const codeIdentityChanged = "identity_changed"
 
+// RefreshOK is the outcome of a refresh that brought a token.
+const RefreshOK = "ok"
+
 // grace is how long after the end of a call its intent still stands: the time to record its outcome.
 const grace = 5 * time.Second
 
@@ -238,7 +241,7 @@ func (t *Tokens) redeem(ctx context.Context, app oauthapps.App, p *provider, g G
 	}
 	answer, err := t.cfg.Client.Grant(t.passing(ctx), app, form, oauthapps.WithDPoP(g.DPoPKey)) // the key of the consent, whatever the app says now
 	t.pass(AfterAnswer)
-	log := t.cfg.Log.With(zap.String("request_id", audit.RequestID(ctx)), zap.String("user_id", actorOf(g.Key.Principal)),
+	log := t.cfg.Log.With(audit.Request(ctx), zap.String("user_id", actorOf(g.Key.Principal)),
 		zap.String("app_id", app.ID), zap.Duration("took", t.cfg.Now().Sub(began)))
 
 	// What the server did is done, and must be recorded whether or not anybody still waits.
@@ -246,6 +249,7 @@ func (t *Tokens) redeem(ctx context.Context, app oauthapps.App, p *provider, g G
 	defer cancel()
 	failure, _ := errors.AsType[*oauthapps.Failure](err)
 	p.left(t.cfg.Now(), failure)
+	defer t.cfg.Refreshed(app.Slug, refreshOutcome(err)) // once what came of it is safe
 	switch {
 	case err == nil || !answer.RefreshToken.Empty():
 		return t.keep(ctx, log, app, g, answer, failure)
@@ -254,6 +258,17 @@ func (t *Tokens) redeem(ctx context.Context, app oauthapps.App, p *provider, g G
 	}
 	log.Warn("refresh failed", zap.String("code", failure.Code), zap.Int("status", failure.Status))
 	return t.fail(ctx, app, g, failure, unknown)
+}
+
+// refreshOutcome is how a call ended that failed with err, or did not.
+func refreshOutcome(err error) string {
+	if err == nil {
+		return RefreshOK
+	}
+	if failure, ok := errors.AsType[*oauthapps.Failure](err); ok {
+		return failure.Code
+	}
+	return oauthapps.CodeUnknownOutcome
 }
 
 // keep stores new tokens. With a failure, or when they are another person's, the refresh token is stored all the

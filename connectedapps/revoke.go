@@ -252,7 +252,7 @@ func (t *Tokens) Revoke(ctx context.Context, s Scope, reason, actor string, conf
 	if err != nil {
 		return Revocation{}, storeError(err)
 	}
-	t.cfg.Log.Warn("access revoked", zap.String("request_id", audit.RequestID(ctx)), zap.String("kind", s.word()),
+	t.cfg.Log.Warn("access revoked", audit.Request(ctx), zap.String("kind", s.word()),
 		zap.String("user_id", actor), zap.Int("people", r.People), zap.Int("grants", r.Grants), zap.Duration("took", t.cfg.Now().Sub(now)))
 	t.wake()
 	return r, nil

@@ -34,6 +34,10 @@ type Config struct {
 	// Record records what changes nothing here: a token exchanged, which is refused without it.
 	Record func(ctx context.Context, e audit.Entry) error
 
+	// Refreshed hears how a call for a newer token of an app ended: RefreshOK, or the code of a failure. It returns at once.
+	// Default: nobody hears.
+	Refreshed func(app, outcome string)
+
 	// Disabled says whether a person may not act any more. It is asked at every hand-out. Default: nobody is.
 	Disabled func(ctx context.Context, p Principal) (bool, error)
 
@@ -80,6 +84,9 @@ type Tokens struct {
 func NewTokens(cfg Config) *Tokens {
 	if cfg.Bus == nil {
 		cfg.Bus = &notify.Bus{}
+	}
+	if cfg.Refreshed == nil {
+		cfg.Refreshed = func(string, string) {}
 	}
 	if cfg.Process == "" {
 		cfg.Process = id.Random(8)

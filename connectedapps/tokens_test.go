@@ -3,6 +3,7 @@ package connectedapps_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -206,6 +207,7 @@ func TestTransientFailuresKillNobody(t *testing.T) {
 				t.Errorf("status = %s, want active", got.Status)
 			}
 			w.waitFor("the failure", func() bool { return w.grant(alice).FailureCode == tt.code })
+			w.waitFor("it is counted", func() bool { return slices.Contains(w.counted(), "refresh databricks "+tt.code) })
 			if got := w.mustToken(alice); got.Status != "refresh_failing" || got.Revision != old.Revision {
 				t.Errorf("Token = %+v, want the held one with refresh_failing", got)
 			}

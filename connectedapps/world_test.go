@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,8 +58,9 @@ type world struct {
 	here        connectedapps.Person // everybody, as they are called here
 	inWarehouse string               // and as the data source calls them
 
-	mu   sync.Mutex
-	news []notify.News
+	mu    sync.Mutex
+	news  []notify.News
+	ended []string // refreshes and authorizations, as they are counted
 }
 
 type clock struct {
@@ -174,7 +176,7 @@ func newWorldOn(t *testing.T, open func(testing.TB, func() time.Time) *sqlstore.
 	}
 	w.tokens = w.newTokens()
 	w.flow = connectedapps.NewFlow(connectedapps.FlowConfig{
-		Store: w.store, Authorizations: w.db.Authorizations(), Apps: w.apps, Client: w.client, Jobs: w.db.Jobs(), Record: w.db.Audit().Record, Now: w.clock.now, Log: w.logger(),
+		Store: w.store, Authorizations: w.db.Authorizations(), Apps: w.apps, Client: w.client, Jobs: w.db.Jobs(), Record: w.db.Audit().Record, Ended: w.count("authorization"), Now: w.clock.now, Log: w.logger(),
 		Person: func(context.Context, connectedapps.Principal) (connectedapps.Person, error) { return w.here, nil },
 		WhoAmI: func(context.Context, oauthapps.App, secret.Text) (string, error) { return w.inWarehouse, nil },
 	})
@@ -191,11 +193,27 @@ func newWorldOn(t *testing.T, open func(testing.TB, func() time.Time) *sqlstore.
 	return w
 }
 
+// count hears how what ends.
+func (w *world) count(what string) func(app, outcome string) {
+	return func(app, outcome string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.ended = append(w.ended, what+" "+app+" "+outcome)
+	}
+}
+
+// counted returns how what is counted ended, in its order.
+func (w *world) counted() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.ended)
+}
+
 // newTokens makes Tokens over the world's store as another process would, and runs them until the test ends.
 func (w *world) newTokens() *connectedapps.Tokens {
 	tokens := connectedapps.NewTokens(connectedapps.Config{
 		Store: w.store, Refreshes: w.store, Revocations: w.store, Jobs: w.db.Jobs(), Apps: w.apps, Client: w.client, Bus: w.bus,
-		Now: w.clock.now, Log: w.logger(),
+		Refreshed: w.count("refresh"), Now: w.clock.now, Log: w.logger(),
 		PerSecond: 1000, // the clock stands still while what is due is refreshed
 	})
 	run(w.t, tokens)

@@ -46,6 +46,9 @@ type Config struct {
 	// the source's own.
 	Admit func(ctx context.Context, key PoolKey) (release func(), err error)
 
+	// Stage hears of sessions that are opened. Default: nobody hears.
+	Stage StageFunc
+
 	// IdleTimeout is how long an unused session stays open. Default 60 s.
 	IdleTimeout time.Duration
 

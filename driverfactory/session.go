@@ -35,12 +35,13 @@ type loginToken struct{}
 
 // Connect opens a session. database/sql also calls it on a context without an end, to replace a broken session, so it
 // brings its own.
-func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+func (c *connector) Connect(ctx context.Context) (conn driver.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.p.timeout())
 	defer cancel()
+	ctx, end := c.p.f.cfg.Stage.Begin(ctx, Connect, time.Now())
+	defer func() { end(c.p.choice.src, err) }()
 	var tok Token
 	if c.p.tokens != nil {
-		var err error
 		if tok, err = c.p.tokens.token(ctx); err != nil {
 			return nil, err // before dialling: a driver's own stack would try again for seconds
 		}
@@ -50,7 +51,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, withSource(err, c.p.choice.src, c.p.choice.Key.App)
 	}
-	conn, err := c.inner.Connect(ctx)
+	made, err := c.inner.Connect(ctx)
 	if err != nil {
 		release()
 		return nil, &loginError{tok: tok, err: err}
@@ -59,7 +60,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if c.p.tokens != nil && c.p.wh.TokenAtLogin() && !tok.ExpiresAt.IsZero() && tok.ExpiresAt.Before(until) {
 		until = tok.ExpiresAt
 	}
-	return &session{Conn: conn, p: c.p, tok: tok, until: until, release: sync.OnceFunc(release)}, nil
+	return &session{Conn: made, p: c.p, tok: tok, until: until, release: sync.OnceFunc(release)}, nil
 }
 
 // Driver returns the warehouse's own driver.

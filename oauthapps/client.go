@@ -75,7 +75,7 @@ func (c *Client) Grant(ctx context.Context, app App, form url.Values, options ..
 	}
 	answer, fail := c.grant(ctx, r)
 	if fail != nil {
-		c.cfg.Log.Info("token request failed", zap.String("request_id", audit.RequestID(ctx)), zap.String("app_id", app.ID),
+		c.cfg.Log.Info("token request failed", audit.Request(ctx), zap.String("app_id", app.ID),
 			zap.String("code", fail.Code), zap.Int("status", fail.Status))
 		// That the client may not use token exchange says nothing about what it may do otherwise.
 		if fail.Class == ClientRefused && (fail.Code != "unauthorized_client" || form.Get("grant_type") != grantTokenExchange) {

@@ -68,6 +68,7 @@ func (o *Orchestrators) begins(b *building) {
 		for b := b; b != nil; {
 			b.err = o.buildNow(b)
 			now := o.cfg.Now()
+			o.cfg.Observer.Built(b.err)
 			o.mu.Lock()
 			if k, ok := o.rollups.Peek(b.id); ok {
 				k.tried(b.err, now)

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/audit"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/id"
 	"github.com/behalf-project/behalf/internal/resultcache"
@@ -254,14 +255,18 @@ func (o *Orchestrators) run(base context.Context, f *flight) {
 		defer o.mu.Unlock()
 		o.finish(f, nil, context.Cause(ctx))
 	})
+	_, turn := o.cfg.Stage.Begin(ctx, driverfactory.Queue, f.asked)
+	turn(f.at(), nil)
 	began := time.Now()
-	entry, err := o.execute(ctx, f)
+	within, end := o.cfg.Stage.Begin(ctx, driverfactory.Execute, began)
+	entry, err := o.execute(within, f)
 	unhook()
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
+	end(f.at(), err)
 	if !f.adopted {
-		o.logRun(f, entry, err, time.Since(began))
+		o.logRun(ctx, f, entry, err, time.Since(began))
 	}
 	superseded := o.land(f, entry, err)
 	o.share(base, f, entry, err, superseded)
@@ -277,6 +282,14 @@ func (o *Orchestrators) land(f *flight, entry *resultcache.Entry, err error) (su
 	o.dispatch(f.sched)
 	o.dropIfEmpty(f.sched)
 	return f.superseded
+}
+
+// at is whose slots f takes.
+func (f *flight) at() driverfactory.Source {
+	if f.look != nil {
+		return readers
+	}
+	return f.source
 }
 
 // believed is how long a choice is good without news of it: as long as what it was made from (design.md P4).
@@ -633,9 +646,9 @@ func (f *flight) hash() string {
 }
 
 // logRun is the fact that a statement ran: who, as whom, where, how long. The text is there as a hash only.
-func (o *Orchestrators) logRun(f *flight, entry *resultcache.Entry, err error, took time.Duration) {
+func (o *Orchestrators) logRun(ctx context.Context, f *flight, entry *resultcache.Entry, err error, took time.Duration) {
 	fields := []zap.Field{
-		zap.String("request_id", f.reqID), zap.String("user_id", f.line.who.Subject), zap.String("app_id", f.choice.Key.App),
+		zap.String("request_id", f.reqID), audit.Trace(ctx), zap.String("user_id", f.line.who.Subject), zap.String("app_id", f.choice.Key.App),
 		zap.String("data_source", f.source.Name), zap.String("identity", string(f.choice.RunAs.Identity)),
 		zap.String("reason", f.choice.RunAs.Reason), zap.String("statement", f.hash()),
 		zap.Duration("took", took),

@@ -27,6 +27,15 @@ const maxChoices = 3
 // it is. Where it is a refresh key that failed, its detail says whose, and what is no fault of anybody's is
 // fault.Unavailable (refresh_key_failed). A failure is never cached. Close the result when it was read.
 func (o *Orchestrators) Load(ctx context.Context, sc driverfactory.SecurityContext, req Request) (*Result, error) {
+	res, err := o.load(ctx, sc, req)
+	if _, again := errors.AsType[*ContinueWait](err); !again {
+		o.cfg.Observer.Answered(req.Source, res, err)
+	}
+	return res, err
+}
+
+// load does the work of Load.
+func (o *Orchestrators) load(ctx context.Context, sc driverfactory.SecurityContext, req Request) (*Result, error) {
 	req, err := req.withDefaults()
 	if err != nil {
 		return nil, err

@@ -151,7 +151,9 @@ func (o *Orchestrators) Drain(id string) (d Drained, err error) {
 		before := len(one.pools)
 		o.closeOrchestrator(one)
 		d.Closed = before - len(one.pools)
-		o.open.Remove(one.id) // which calls evicted
+		if o.open.Remove(one.id) { // which calls evicted
+			o.cfg.Observer.Evicted(WhenDrained)
+		}
 		return nil
 	})
 	return d, err

@@ -43,6 +43,10 @@ type Config struct {
 	// Sources lists the data sources whose liveness Run checks; default none.
 	Sources func() []driverfactory.Source
 
+	// Stage hears of statements that have waited, and of those that run; Observer of what came of it. Default: nobody hears.
+	Stage    driverfactory.StageFunc
+	Observer Observer
+
 	// Capacity bounds the open sessions. Give it to the factory too; default: one of its own, which bounds nothing.
 	Capacity *Capacity
 
@@ -160,6 +164,9 @@ func New(cfg Config) *Orchestrators {
 	if cfg.AppSlug == nil {
 		cfg.AppSlug = func(string) string { return "" }
 	}
+	if cfg.Observer == nil {
+		cfg.Observer = nobody{}
+	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
@@ -267,7 +274,9 @@ func (o *Orchestrators) orchestrator(id string, sc driverfactory.SecurityContext
 		return one
 	}
 	delete(o.draining, id)
-	o.open.Add(id, one) // may call evicted for another
+	if o.open.Add(id, one) { // which has called evicted for another
+		o.cfg.Observer.Evicted(ForRoom)
+	}
 	return one
 }
 

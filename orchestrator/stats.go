@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/resultcache"
 	"github.com/behalf-project/behalf/internal/sharedcache"
 )
@@ -30,39 +31,67 @@ type Stats struct {
 type SourceStats struct {
 	Domain, Name    string
 	Queued, Running int
+	Open, Idle      int // sessions of pools, and those among them that no statement uses
 }
 
-// Stats returns the present figures. It looks at every orchestrator and pool: it is for a page that is asked for now and
-// then.
+// Stats returns the present figures, for a page that is asked for now and then. It looks at every pool and statement, and at
+// no orchestrator that has neither: ten thousand of those hold nobody up.
 func (o *Orchestrators) Stats() Stats {
 	var s Stats
-	o.mu.Lock()
-	for _, one := range o.open.Values() {
-		switch {
-		case one.flights > 0:
-			s.Orchestrators.Busy++
-		case len(one.pools) > 0:
-			s.Orchestrators.Warm++
-		default:
-			s.Orchestrators.Cold++
+	sources := map[sourceKey]*SourceStats{}
+	at := func(k sourceKey) *SourceStats {
+		if sources[k] == nil {
+			sources[k] = &SourceStats{Domain: k.domain, Name: k.name}
 		}
+		return sources[k]
+	}
+	type opened struct {
+		source sourceKey
+		driver driverfactory.Driver
+	}
+	var drivers []opened
+
+	o.mu.Lock()
+	warm := map[*orchestrator]struct{}{}
+	for key, p := range o.pools {
+		if p.isOpen.Load() {
+			drivers = append(drivers, opened{sourceKey{key.Domain, key.Source}, p.driver})
+		}
+		if one := p.home; one != nil && one.flights == 0 {
+			if open, ok := o.open.Peek(one.id); ok && open == one {
+				warm[one] = struct{}{}
+			}
+		}
+	}
+	busy := map[*orchestrator]struct{}{}
+	for _, f := range o.queries {
+		busy[f.home] = struct{}{}
 	}
 	s.Orchestrators.Draining = len(o.draining)
+	s.Orchestrators.Busy = len(busy) - len(o.draining)
+	s.Orchestrators.Warm = len(warm)
+	s.Orchestrators.Cold = o.open.Len() - s.Orchestrators.Busy - len(warm)
 	s.Pools.Open, s.Pools.Idle = len(o.pools), o.idle.Len()
-	for el := o.idle.Front(); el != nil; el = el.Next() {
-		_, idle := el.Value.(*pool).driver.Stats()
-		s.Sessions.Idle += idle
-	}
 	for k, sched := range o.lines {
-		at := SourceStats{Domain: k.domain, Name: k.name, Running: sched.running}
+		line := at(k)
+		line.Running = sched.running
 		for _, l := range sched.lines {
-			at.Queued += l.waiting[interactive].Len() + l.waiting[background].Len()
+			line.Queued += l.waiting[interactive].Len() + l.waiting[background].Len()
 		}
-		s.Running += at.Running
-		s.Sources = append(s.Sources, at)
+		s.Running += line.Running
 	}
 	s.Queued, s.Renewals, s.Builds, s.Kept, s.KeptSize = o.queued, len(o.renewals), len(o.builds), len(o.ready), o.kept
 	o.mu.Unlock()
+
+	for _, d := range drivers { // outside the lock: each has its own
+		open, idle := d.driver.Stats()
+		at(d.source).Open += open
+		at(d.source).Idle += idle
+		s.Sessions.Idle += idle
+	}
+	for _, one := range sources {
+		s.Sources = append(s.Sources, *one)
+	}
 	s.Sessions.Open, s.Sessions.Waiting = o.capacity.Open()
 	s.Cache = o.cache.Stats()
 	if o.cfg.Shared != nil {

@@ -224,7 +224,7 @@ func (e *evidence) keepText(what string, text []byte) {
 // operated keeps what the admin listener, which is h, tells operators.
 func (e *evidence) operated(t *testing.T, h http.Handler) {
 	t.Helper()
-	for _, path := range []string{"/livez", "/readyz?verbose", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1"} {
+	for _, path := range []string{"/livez", "/readyz?verbose", "/metrics", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1"} {
 		answer := httptest.NewRecorder()
 		h.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil))
 		if answer.Code != http.StatusOK && !strings.HasPrefix(path, "/readyz") {

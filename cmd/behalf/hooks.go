@@ -145,7 +145,12 @@ func holds(value string, known secret.Text) bool {
 const shortestSecret = 8
 
 // verify says who a request of the query API comes from.
-func (s *server) verify(r *http.Request) (securitycontext.Context, error) {
+func (s *server) verify(r *http.Request) (sc securitycontext.Context, err error) {
+	defer func() {
+		if err == nil {
+			s.traces.Person(r.Context(), sc.Principal)
+		}
+	}()
 	verify := func() (securitycontext.Context, error) { return s.verifier.Verify(r.Context(), r.Header) }
 	if s.hooks == nil {
 		return verify()

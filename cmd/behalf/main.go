@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -254,11 +253,7 @@ type versionCommand struct{}
 
 // Run implements the command.
 func (versionCommand) Run(io streams) error {
-	version := "devel"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		version = info.Main.Version
-	}
-	_, err := fmt.Fprintln(io.Out, "behalf", version)
+	_, err := fmt.Fprintln(io.Out, "behalf", version())
 	return err
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 // queriesCommand is what waits or runs at a server.
 type queriesCommand struct {
 	List   queriesList   `cmd:"" default:"withargs" help:"List your queries that wait or run. Shorter: behalf queries."`
+	Tail   queriesTail   `cmd:"" help:"Follow your queries: what waits or runs, and then what changes."`
 	Cancel queriesCancel `cmd:"" help:"Cancel a query, at the database too."`
 }
 
@@ -77,17 +79,64 @@ func (c *queriesList) Run(ctx context.Context, s streams) error {
 func queryTable(w io.Writer, queries []adminapi.Query) {
 	fmt.Fprintln(w, "ID\tUSER\tSTATE\tFOR\tSOURCE\tRUNS AS\tKIND\tREQUEST")
 	for _, q := range queries {
-		state := q.State
-		if q.Place > 0 {
-			state = "#" + strconv.Itoa(q.Place) + " in line"
-		}
-		kind := q.Kind
-		if q.Of != "" {
-			kind += " " + q.Of
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", shown(q.ID), shown(who(q.Person)), shown(state), since(q.Since), shown(q.DataSource),
-			shown(cmp.Or(q.Account, q.RunAs)), shown(kind), shown(q.RequestID))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", shown(q.ID), shown(who(q.Person)), shown(stateOf(q)), since(q.Since), shown(q.DataSource),
+			shown(cmp.Or(q.Account, q.RunAs)), shown(kindOf(q)), shown(q.RequestID))
 	}
+}
+
+// stateOf is what a query is doing.
+func stateOf(q adminapi.Query) string {
+	if q.Place > 0 {
+		return "#" + strconv.Itoa(q.Place) + " in line"
+	}
+	return q.State
+}
+
+// kindOf is what a query is for.
+func kindOf(q adminapi.Query) string {
+	if q.Of != "" {
+		return q.Kind + " " + q.Of
+	}
+	return q.Kind
+}
+
+type queriesTail struct {
+	remote
+	everybodys
+}
+
+// Run implements the command. It ends when it is interrupted, or the server ends the view.
+func (c *queriesTail) Run(ctx context.Context, s streams) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	path := "/events?topics=queries"
+	if c.All {
+		path += "&all=true"
+	}
+	return c.explain(client.Watch(ctx, path, func(_ string, data json.RawMessage) error {
+		if c.Output == "json" {
+			_, err := fmt.Fprintf(s.Out, "%s\n", data)
+			return err
+		}
+		var e adminapi.QueryEvent
+		if err := json.Unmarshal(data, &e); err != nil {
+			return fmt.Errorf("%s sent what is no event: %w", client.Server(), err)
+		}
+		for _, q := range e.Items {
+			if _, err := fmt.Fprintf(s.Out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", shown(q.ID), shown(who(q.Person)), shown(stateOf(q)), shown(q.DataSource),
+				shown(cmp.Or(q.Account, q.RunAs)), shown(kindOf(q)), shown(q.RequestID)); err != nil {
+				return err
+			}
+		}
+		for _, id := range e.Gone {
+			if _, err := fmt.Fprintf(s.Out, "%s\t-\tended\n", shown(id)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 // who is what somebody is called.

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -36,6 +39,28 @@ func says(t *testing.T, code int, out, errs string, args ...string) (stdout stri
 	return o
 }
 
+// follow runs a command that goes on. It returns its lines, and what interrupts it and returns the exit code.
+func follow(t *testing.T, args ...string) (lines <-chan string, leave func() int) {
+	t.Helper()
+	ctx, interrupt := context.WithCancel(t.Context())
+	read, write := io.Pipe()
+	code, all := make(chan int, 1), make(chan string, 100)
+	go func() {
+		code <- run(ctx, args, streams{strings.NewReader(""), write, io.Discard})
+		_ = write.Close()
+	}()
+	go func() {
+		defer close(all)
+		for scan := bufio.NewScanner(read); scan.Scan(); {
+			all <- scan.Text()
+		}
+	}()
+	return all, func() int {
+		interrupt()
+		return <-code
+	}
+}
+
 // What runs is seen by whose it is and by the admin, and the admin ends it: at the warehouse, and on the record.
 func TestAnAdminCancelsTheQueryOfAnother(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
@@ -51,7 +76,12 @@ func TestAnAdminCancelsTheQueryOfAnother(t *testing.T) {
 			t.Fatal("bob does not see his query")
 		}
 		says(t, exitDenied, "", "insufficient_scope", "queries", "--all")
+		says(t, exitDenied, "", "insufficient_scope", "queries", "tail", "--all")
 		says(t, exitDenied, "", "insufficient_scope", "orchestrators")
+		followed, leave := follow(t, "queries", "tail")
+		if line := <-followed; !strings.HasPrefix(line, id+"\tbob\trunning\t") {
+			t.Errorf("bob follows his query: %q", line)
+		}
 		w.as("bob", "account", "operate")
 		says(t, exitDenied, "", "Only an admin", "queries", "--all")
 		says(t, exitDenied, "", "Only an admin", "orchestrators")
@@ -79,6 +109,14 @@ func TestAnAdminCancelsTheQueryOfAnother(t *testing.T) {
 			t.Errorf("bob is told %d %s, %v", a.status, a.body, a.err)
 		}
 		says(t, exitNotFound, "", "not_found", "queries", "cancel", id, "--all")
+		for line := range followed { // its state may be shown on the way
+			if line == id+"\t-\tended" {
+				break
+			}
+		}
+		if code := leave(); code != exitInterrupted {
+			t.Errorf("behalf queries tail = exit %d when it is interrupted", code)
+		}
 
 		carol, err := w.server.people.ByUsername(t.Context(), "carol")
 		w.must(err)

@@ -42,6 +42,7 @@ import (
 	"github.com/behalf-project/behalf/internal/kms"
 	"github.com/behalf-project/behalf/internal/login"
 	"github.com/behalf-project/behalf/internal/loopback"
+	"github.com/behalf-project/behalf/internal/metrics"
 	"github.com/behalf-project/behalf/internal/outbound"
 	"github.com/behalf-project/behalf/internal/page"
 	"github.com/behalf-project/behalf/internal/preagg"
@@ -56,6 +57,7 @@ import (
 	"github.com/behalf-project/behalf/internal/socketapi"
 	"github.com/behalf-project/behalf/internal/sqlstore"
 	"github.com/behalf-project/behalf/internal/tokens"
+	"github.com/behalf-project/behalf/internal/tracing"
 	"github.com/behalf-project/behalf/internal/users"
 	"github.com/behalf-project/behalf/internal/webui"
 	"github.com/behalf-project/behalf/oauthapps"
@@ -73,10 +75,12 @@ var failpoint func(connectedapps.Failpoint)
 
 // server is everything that runs, built and not yet started. Close it in the end, whether it ran or not.
 type server struct {
-	cfg   config.Config
-	log   *zap.Logger
-	store *sqlstore.DB
-	audit *audit.Writer // of what changes nothing else
+	cfg    config.Config
+	log    *zap.Logger
+	page   *metrics.Metrics // of figures
+	traces *tracing.Tracer
+	store  *sqlstore.DB
+	audit  *audit.Writer // of what changes nothing else
 
 	people        *users.Service
 	sessions      *session.Service
@@ -107,6 +111,7 @@ type server struct {
 	handler       http.Handler
 	health        *health.Handler
 	sockets       *socketapi.Handler
+	api           *adminapi.Handler
 	setup         *login.Setup // of a server without people; nil where there are some
 }
 
@@ -120,6 +125,10 @@ func assemble(ctx context.Context, cfg config.Config, log *zap.Logger) (s *serve
 			s = nil
 		}
 	}()
+	s.page = s.figures()
+	if s.traces, err = tracing.New(ctx, tracing.Config{Endpoint: cfg.Tracing.OTLP, Version: version(), Log: log.Named("tracing")}); err != nil {
+		return s, err
+	}
 	if err = s.buildHooks(ctx); err != nil {
 		return s, err
 	}
@@ -195,12 +204,12 @@ func (s *server) buildBroker(ctx context.Context) (*oauthapps.Client, error) {
 	}
 	s.tokens = connectedapps.NewTokens(connectedapps.Config{
 		Store: s.store.Grants(), Refreshes: s.store.Grants(), Revocations: s.store.Grants(), Jobs: s.store.Jobs(), Wake: s.wake, Apps: s.apps, Client: client,
-		Record: s.audit.Record, Disabled: s.disabled, Bus: s.store.News(), Log: s.log.Named("connectedapps"),
+		Record: s.audit.Record, Refreshed: s.page.Refreshed, Disabled: s.disabled, Bus: s.store.News(), Log: s.log.Named("connectedapps"),
 		Stale: s.cfg.Store.StaleMax, Journal: kept, Failpoint: failpoint,
 	})
 	s.flow = connectedapps.NewFlow(connectedapps.FlowConfig{
 		Store: s.store.Grants(), Authorizations: s.store.Authorizations(), Apps: s.apps, Client: client,
-		Person: s.person, WhoAmI: s.whoAmI, Disabled: s.disabled, Record: s.audit.Record, Jobs: s.store.Jobs(), Log: s.log.Named("connectedapps"),
+		Person: s.person, WhoAmI: s.whoAmI, Disabled: s.disabled, Record: s.audit.Record, Ended: s.page.Ended, Jobs: s.store.Jobs(), Log: s.log.Named("connectedapps"),
 	})
 	s.pats = tokens.New(tokens.Config{
 		Store: s.store.Tokens(), People: s.people, Bus: s.store.News(), DefaultLife: s.cfg.Auth.Tokens.DefaultLife, MaxLife: s.cfg.Auth.Tokens.MaxLife,
@@ -296,6 +305,7 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 		Allowed:           s.allowed,
 		ClientCredentials: clientCredentials(client),
 		Admit:             capacity.Admit,
+		Stage:             s.stages(),
 		IdleTimeout:       s.cfg.Orchestrator.IdleTimeout,
 		Log:               s.log.Named("driverfactory"),
 	}
@@ -315,7 +325,7 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 	}
 	s.orchestrators = orchestrator.New(orchestrator.Config{
 		PreAggregations: s.preAggregations(), Used: s.usedRollup(), Shared: s.shared,
-		Drivers: s.factory, Capacity: capacity, FellBack: s.fellBack,
+		Drivers: s.factory, Capacity: capacity, FellBack: s.fellBack, Stage: s.stages(), Observer: s.page,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },
 		Cache: resultcache.New(resultcache.Config{
@@ -358,10 +368,14 @@ func (s *server) fellBack(ctx context.Context, sc driverfactory.SecurityContext,
 	if sc.Principal.Anonymous() {
 		actor = audit.Anonymous
 	}
-	return s.audit.Record(ctx, audit.Entry{
+	err := s.audit.Record(ctx, audit.Entry{
 		Actor: actor, Action: audit.QueryFellBack, Object: req.Source.Name, Outcome: "ok", Request: req.RequestID,
 		Detail: map[string]string{"domain": req.Source.Domain, "username": sc.Username, "account": as.Account, "reason": as.Reason},
 	})
+	if err == nil { // or nobody stands in
+		s.page.FellBack(req.Source.Name, as.Reason)
+	}
+	return err
 }
 
 // warehouses are the types of data sources.
@@ -459,7 +473,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 	if err != nil {
 		return err
 	}
-	api, err := adminapi.New(adminapi.Config{
+	s.api, err = adminapi.New(adminapi.Config{
 		PublicURL: s.cfg.Server.PublicURL, Domain: domains.DefaultID, People: s.people, Sessions: s.sessions, Tokens: s.pats,
 		HandOuts: connectedapps.NewHandOuts(connectedapps.HandOutConfig{
 			Tokens: s.tokens, Record: s.audit.Record, Observe: s.observe, PerSecond: float64(s.cfg.Auth.Tokens.HandOutsPerSecond), Burst: 4 * s.cfg.Auth.Tokens.HandOutsPerSecond,
@@ -483,7 +497,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		return err
 	}
 	query := restapi.Config{
-		Verify: s.verify, Model: s.modelOf, Source: s.source, Load: s.orchestrators.Load,
+		Verify: s.verify, Stage: s.stages(), Model: s.modelOf, Source: s.source, Load: s.orchestrators.Load,
 		Cancel: s.orchestrators.Cancel, Build: s.orchestrators.Build, Built: s.orchestrators.Built, Refresh: s.orchestrators.Refresh, Scopes: s.apiScopes, DefaultTimezone: s.cfg.API.DefaultTimezone,
 		Masks: masks(s.cfg.API.Masks), DefaultLimit: s.cfg.API.DefaultLimit, MaxLimit: s.cfg.API.MaxLimit, Wait: s.cfg.API.ContinueWait,
 		Token: s.cubeToken, DevMode: s.cfg.Server.DevMode, Status401: s.cfg.Auth.Status401, Log: s.log.Named("restapi"),
@@ -515,7 +529,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		}
 		s.setup.Mount(mux)
 	}
-	for _, door := range []interface{ Mount(*http.ServeMux) }{site, signIn, connect, programs, &appkeys.Handler{Apps: s.apps}, api, s.rest, s.sockets, s.health, ui} {
+	for _, door := range []interface{ Mount(*http.ServeMux) }{site, signIn, connect, programs, &appkeys.Handler{Apps: s.apps}, s.api, s.rest, s.sockets, s.health, ui} {
 		door.Mount(mux)
 	}
 	mux.Handle("GET /{$}", s.sockets.Else(ui)) // where Cube's clients open theirs
@@ -588,22 +602,25 @@ func (s *server) Run(ctx context.Context) error {
 	defer end()
 	var recording errgroup.Group
 	recording.Go(func() error { return s.audit.Run(records) })
+	recording.Go(func() error { return s.traces.Run(records) })
 	var doors errgroup.Group
 	public := httpserver.New(httpserver.Config{
 		Name: "public", Listener: s.public, Handler: s.handler, HTTPS: strings.HasPrefix(s.cfg.Server.PublicURL, "https://"), Grace: s.cfg.Server.Grace, Log: s.log,
+		Observe: []httpserver.Observer{s.traces.Request, s.page.Request},
 	})
 	doors.Go(func() error { return public.Run(ctx) })
 	if s.admin != nil {
-		admin := httpserver.New(httpserver.Config{Name: "admin", Listener: s.admin, Handler: s.adminHandler(), Grace: time.Second, Log: s.log})
+		admin := httpserver.New(httpserver.Config{Name: "admin", Listener: s.admin, Handler: s.adminHandler(), Grace: time.Second, Observe: []httpserver.Observer{s.page.Request}, Log: s.log})
 		doors.Go(func() error { return admin.Run(ctx) })
 	}
 	doors.Go(func() error { return s.sockets.Run(ctx) })
+	doors.Go(func() error { return s.api.Run(ctx) })
 	g.Go(func() error {
 		defer stop()
 		return doors.Wait()
 	})
 	g.Go(func() error { return s.store.Run(work) })
-	parts := []interface{ Run(context.Context) error }{s.store.Keys(), s.model, s.tokens, s.pats, s.jobs, s.notices, s.handOuts}
+	parts := []interface{ Run(context.Context) error }{s.store.Keys(), s.model, s.tokens, s.pats, s.jobs, s.notices, s.handOuts, s.page}
 	if s.rollups != nil {
 		g.Go(func() error { return s.runRollups(work) })
 	}
@@ -629,10 +646,11 @@ func (s *server) Run(ctx context.Context) error {
 	return errors.Join(err, recording.Wait())
 }
 
-// adminHandler serves operators: readiness in full, and profiles.
+// adminHandler serves operators: readiness in full, metrics and profiles.
 func (s *server) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	s.health.MountAdmin(mux)
+	s.page.Mount(mux)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
@@ -648,6 +666,9 @@ func (s *server) Close() {
 		if l != nil {
 			_ = l.Close() // closed already where it was served
 		}
+	}
+	if s.traces != nil {
+		s.traces.Close(context.Background()) // for the spans of a server that never ran
 	}
 	if s.rollups != nil {
 		if err := s.rollups.Close(); err != nil {

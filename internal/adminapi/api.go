@@ -51,6 +51,7 @@ type People interface {
 // Sessions knows who a browser is signed in as. session.Service is one.
 type Sessions interface {
 	FromRequest(r *http.Request) (session.Session, users.User, error)
+	Peek(r *http.Request) (session.Session, users.User, error)
 	SignIn(ctx context.Context, r *http.Request, u users.User, method string) (*http.Cookie, error)
 	SignOut(ctx context.Context, s session.Session, everywhere bool) (*http.Cookie, error)
 	RevokeAll(ctx context.Context, userID, reason, actor string) error
@@ -93,6 +94,7 @@ type Config struct {
 	Queries         Queries
 	Orchestrators   Orchestrators
 	PreAggregations PreAggregations
+	Events          EventLimits
 
 	ClientIP func(*http.Request) string // default: the peer's address
 	Log      *zap.Logger                // default: no logging
@@ -108,9 +110,11 @@ type Handler struct {
 	spec    []byte
 
 	verifying sync.Mutex // held while the audit is verified
+	stopping  chan struct{}
+	streams   streams
 }
 
-// New returns a Handler over cfg. It starts nothing; see Mount.
+// New returns a Handler over cfg. It starts nothing; see Mount and Run.
 func New(cfg Config) (*Handler, error) {
 	if cfg.ClientIP == nil {
 		cfg.ClientIP = httpserver.ClientIP(nil)
@@ -118,6 +122,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Record == nil {
 		cfg.Record = func(context.Context, audit.Entry) error { return nil }
 	}
+	cfg.Events = cfg.Events.withDefaults()
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
@@ -128,7 +133,8 @@ func New(cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("public URL: %w", err)
 	}
-	h := &Handler{cfg: cfg, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection()}
+	h := &Handler{cfg: cfg, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection(),
+		stopping: make(chan struct{}), streams: streams{of: map[string]int{}}}
 	if err := h.origins.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil {
 		return nil, fmt.Errorf("public URL: %w", err)
 	}
@@ -359,6 +365,13 @@ func (h *Handler) describe() {
 		"application/x-ndjson": {Schema: &huma.Schema{Type: huma.TypeString, Description: "One record a line, with its hash and that of the one before."}},
 		"text/csv":             {Schema: &huma.Schema{Type: huma.TypeString}},
 	}
+	events := h.api.OpenAPI().Paths[Prefix+"/events"].Get.Responses["200"]
+	for _, t := range []reflect.Type{reflect.TypeFor[QueryEvent](), reflect.TypeFor[OrchestratorEvent]()} {
+		schemas.Schema(t, true, t.Name())
+	}
+	events.Content = map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString,
+		Description: "Server-sent events: queries, whose data is a QueryEvent, and orchestrators, whose data is an OrchestratorEvent; a few a second at most. " +
+			"A comment comes every few seconds. The event end comes last, with the Problem for which the server ended the stream; without one, connect again."}}}
 	app := schemas.Map()["OAuthApp"]
 	app.Properties["broken"] = &huma.Schema{
 		Description: app.Properties["broken"].Description,

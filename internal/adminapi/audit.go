@@ -165,7 +165,7 @@ func (h *Handler) exportAudit(ctx context.Context, in *exportAuditInput) (*huma.
 			}
 		}
 		if err != nil {
-			h.cfg.Log.Warn("audit export cut", zap.String("request_id", httpserver.RequestID(ctx)), zap.Error(err))
+			h.cfg.Log.Warn("audit export cut", audit.Request(ctx), zap.Error(err))
 			panic(http.ErrAbortHandler) // net/http's way to cut a connection
 		}
 	}}, nil

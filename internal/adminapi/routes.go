@@ -56,6 +56,7 @@ func (h *Handler) routes() {
 	register(h, route{"list-orchestrators", http.MethodGet, "/orchestrators", "List the open orchestrators", running, operators, 200}, h.listOrchestrators)
 	register(h, route{"drain-orchestrator", http.MethodPost, "/orchestrators/{id}/drain", "Close idle sessions, and forget the orchestrator once its queries have ended", running, operators, 200}, h.drainOrchestrator)
 	register(h, route{"flush-orchestrator", http.MethodPost, "/orchestrators/{id}/flush", "Drop the results and pre-aggregations of its people", running, operators, 200}, h.flushOrchestrator)
+	register(h, route{"watch-events", http.MethodGet, "/events", "Watch queries or orchestrators: what there is, and then what changes", running, account, 200}, h.watch)
 	register(h, route{"list-preaggregations", http.MethodGet, "/preaggregations", "List one's pre-aggregations that are kept or built", running, account, 200}, h.listPreAggregations)
 
 	register(h, route{"list-audit", http.MethodGet, "/audit", "List who did what, the newest first", records, admins, 200}, h.listAudit)

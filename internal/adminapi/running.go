@@ -193,17 +193,21 @@ func (h *Handler) listOrchestrators(ctx context.Context, in *listOrchestratorsIn
 	out := &listOrchestratorsOutput{Link: link(ctx, next), Body: OrchestratorList{Items: make([]Orchestrator, 0, len(list)), NextCursor: next}}
 	names := map[string]string{}
 	for _, o := range list {
-		item := Orchestrator{
-			ID: o.ID, Name: o.Name, Username: o.Username, People: make([]Person, 0, len(o.People)), MorePeople: o.Crowded, State: string(o.State),
-			Sessions: OpenSessions{Open: o.SessionsOpen, Idle: o.SessionsIdle}, Waiting: o.Waiting, Running: o.Running,
-			Cache: OrchestratorCache{Results: o.Results, Bytes: o.ResultBytes}, UsedAt: o.UsedAt,
-		}
-		for _, p := range o.People {
-			item.People = append(item.People, h.person(ctx, p, "", names))
-		}
-		out.Body.Items = append(out.Body.Items, item)
+		out.Body.Items = append(out.Body.Items, h.orchestrator(ctx, o, names))
 	}
 	return out, nil
+}
+
+func (h *Handler) orchestrator(ctx context.Context, o orchestrator.Open, names map[string]string) Orchestrator {
+	item := Orchestrator{
+		ID: o.ID, Name: o.Name, Username: o.Username, People: make([]Person, 0, len(o.People)), MorePeople: o.Crowded, State: string(o.State),
+		Sessions: OpenSessions{Open: o.SessionsOpen, Idle: o.SessionsIdle}, Waiting: o.Waiting, Running: o.Running,
+		Cache: OrchestratorCache{Results: o.Results, Bytes: o.ResultBytes}, UsedAt: o.UsedAt,
+	}
+	for _, p := range o.People {
+		item.People = append(item.People, h.person(ctx, p, "", names))
+	}
+	return item
 }
 
 type orchestratorInput struct {

@@ -126,25 +126,9 @@ func (c *Client) send(ctx context.Context, method, path string, in, out any) err
 		}
 		body = bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	resp, err := c.do(ctx, c.http, method, path, body)
 	if err != nil {
 		return err
-	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if !c.token.Empty() {
-		req.Header.Set("Authorization", "Bearer "+c.token.Reveal())
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // without the URL, which is said already
-		}
-		return &Unreachable{c.base, err}
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -152,12 +136,7 @@ func (c *Client) send(ctx context.Context, method, path string, in, out any) err
 		return &Unreachable{c.base, err}
 	}
 	if resp.StatusCode/100 != 2 {
-		p := &Problem{}
-		if json.Unmarshal(answer, p) != nil || p.Code == "" {
-			return fmt.Errorf("%s answered %d, and not as a Behalf server does: is the address right?", c.base, resp.StatusCode)
-		}
-		p.Status, p.Document = resp.StatusCode, answer
-		return p
+		return c.refusal(resp.StatusCode, answer)
 	}
 	if out == nil {
 		return nil
@@ -166,4 +145,39 @@ func (c *Client) send(ctx context.Context, method, path string, in, out any) err
 		return fmt.Errorf("%s answered with no JSON: is the address right?", c.base)
 	}
 	return nil
+}
+
+// do sends a request by way of client, with the token.
+func (c *Client) do(ctx context.Context, client *http.Client, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if !c.token.Empty() {
+		req.Header.Set("Authorization", "Bearer "+c.token.Reveal())
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // without the URL, which is said already
+		}
+		return nil, &Unreachable{c.base, err}
+	}
+	return resp, nil
+}
+
+// refusal reads the problem document that came with a status.
+func (c *Client) refusal(status int, document []byte) error {
+	p := &Problem{}
+	if json.Unmarshal(document, p) != nil || p.Code == "" {
+		return fmt.Errorf("%s answered %d, and not as a Behalf server does: is the address right?", c.base, status)
+	}
+	p.Status, p.Document = status, document
+	return p
 }

@@ -52,6 +52,7 @@ type Writer struct {
 	cfg     WriterConfig
 	queue   chan waiting
 	failing atomic.Bool
+	errors  atomic.Uint64 // commits that failed
 
 	mu      sync.RWMutex // held to read while something is put into the queue, so that nothing comes after the last look
 	stopped bool
@@ -134,6 +135,9 @@ func unavailable(detail string, cause error) error {
 	}
 }
 
+// Errors returns how many commits have failed. Each was tried again.
+func (w *Writer) Errors() uint64 { return w.errors.Load() }
+
 // Run commits until ctx is done; then it refuses new records, commits those it has accepted, writes a last checkpoint
 // and returns nil.
 func (w *Writer) Run(ctx context.Context) error {
@@ -215,6 +219,7 @@ func (w *Writer) append(ctx context.Context, group []waiting) error {
 		entries[i] = p.entry
 	}
 	if err := w.cfg.Store.Append(ctx, entries); err != nil {
+		w.errors.Add(1)
 		return err
 	}
 	for _, p := range group {

@@ -9,8 +9,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/behalf-project/behalf/internal/audit"
 	"github.com/behalf-project/behalf/internal/fault"
-	"github.com/behalf-project/behalf/internal/httpserver"
 	"github.com/behalf-project/behalf/internal/page"
 )
 
@@ -176,7 +176,7 @@ func unknownScope(err error) string {
 func (h *Handler) refuseRequest(w http.ResponseWriter, r *http.Request, asked Request, err error) {
 	e, ok := errors.AsType[*fault.Error](err)
 	if !ok || e.Kind != fault.Invalid || asked.RedirectURI == "" {
-		h.cfg.Log.Info("an authorization request was refused", zap.String("request_id", httpserver.RequestID(r.Context())), zap.String("kind", string(fault.KindOf(err))))
+		h.cfg.Log.Info("an authorization request was refused", audit.Request(r.Context()), zap.String("kind", string(fault.KindOf(err))))
 		h.cfg.Site.Refuse(w, r, h.cfg.Site.Explain(r, err))
 		return
 	}

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/behalf-project/behalf/internal/audit"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/httpserver"
 	"github.com/behalf-project/behalf/internal/page"
@@ -201,7 +202,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	}
 	if status >= 500 {
-		h.cfg.Log.Error("a program was not answered", zap.String("request_id", httpserver.RequestID(r.Context())), zap.Error(err))
+		h.cfg.Log.Error("a program was not answered", audit.Request(r.Context()), zap.Error(err))
 	}
 	h.answer(w, status, body)
 }

@@ -78,6 +78,7 @@ type Server struct {
 
 	Warehouse     *Warehouse
 	Orchestrators *orchestrator.Orchestrators
+	API           *adminapi.Handler
 
 	StopRecording func() // from then on nothing can be recorded that changes nothing
 
@@ -222,12 +223,13 @@ func (s *Server) build(t testing.TB, mux *http.ServeMux, log *zap.Logger) (err e
 			t.Errorf("close the orchestrators: %v", err)
 		}
 	})
-	api, err := adminapi.New(adminapi.Config{
+	s.API, err = adminapi.New(adminapi.Config{
 		PublicURL: s.URL, Domain: Domain, People: s.People, Sessions: s.Sessions, Tokens: s.PATs, Apps: s.Apps, Grants: s.Tokens, Flow: s.Flow,
 		HandOuts:  connectedapps.NewHandOuts(connectedapps.HandOutConfig{Tokens: s.Tokens, Record: s.Records.Record, Now: s.Now}),
 		Providers: client, Sources: sources{}, Keys: s.Store.Keys(), Audit: s.Store.Audit(), Record: s.Records.Record,
 		Revocations: s.Tokens, Deliveries: event.NewDispatcher(event.Config{Store: s.Store.Events(), Now: s.Now}), Log: log, Now: s.Now,
 		Queries: s.Orchestrators, Orchestrators: s.Orchestrators, PreAggregations: s.Orchestrators,
+		Events: adminapi.EventLimits{Total: 3, PerPerson: 2, Pace: 5 * time.Millisecond, Check: 20 * time.Millisecond},
 	})
 	if err != nil {
 		return err
@@ -239,7 +241,7 @@ func (s *Server) build(t testing.TB, mux *http.ServeMux, log *zap.Logger) (err e
 	if err != nil {
 		return err
 	}
-	for _, door := range []interface{ Mount(*http.ServeMux) }{site, signIn, connect, programs, api} {
+	for _, door := range []interface{ Mount(*http.ServeMux) }{site, signIn, connect, programs, s.API} {
 		door.Mount(mux)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "the web application") })

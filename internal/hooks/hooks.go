@@ -175,7 +175,7 @@ func (h *Hooks) call(ctx context.Context, hook string, arguments func(*script.Ru
 	if err == nil {
 		return nil
 	}
-	h.cfg.Log.Warn("a hook refused or failed", zap.String("hook", h.defined[hook]), zap.String("request_id", audit.RequestID(ctx)), zap.Error(err))
+	h.cfg.Log.Warn("a hook refused or failed", zap.String("hook", h.defined[hook]), audit.Request(ctx), zap.Error(err))
 	return h.failed(hook, err)
 }
 

@@ -25,10 +25,16 @@ type Config struct {
 	Handler  http.Handler
 	HTTPS    bool          // clients come over https: they are told to do so for a year (RFC 6797), by every answer
 	Grace    time.Duration // how long running requests may take after the end was asked for; default 30 s
+	Observe  []Observer    // hear of every request, in this order; default: nobody hears
 	Stall    time.Duration // how long a client may take no more of its answer before it is cut; default 30 s
 	Log      *zap.Logger   // default: no logging
 	Now      func() time.Time
 }
+
+// Observer hears that r begins, whose context is ctx. It returns the context of what belongs to it, and what is called once
+// when it was answered: with the path of its route, a pattern that holds nothing of the request, and the status. Both return
+// at once.
+type Observer func(ctx context.Context, r *http.Request) (context.Context, func(route string, status int))
 
 // Server serves one listener.
 type Server struct {
@@ -102,6 +108,13 @@ func (s *Server) wrap(next http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w, control: http.NewResponseController(w), stall: s.cfg.Stall}
 		rec.extend()
 		defer rec.extend() // what is still in the buffer
+		ctx := audit.WithRequest(r.Context(), requestID)
+		var observed []func(route string, status int)
+		for _, observe := range s.cfg.Observe {
+			var done func(route string, status int)
+			ctx, done = observe(ctx, r)
+			observed = append(observed, done)
+		}
 		defer func() {
 			cut := false
 			if cause := recover(); cause != nil {
@@ -111,14 +124,17 @@ func (s *Server) wrap(next http.Handler) http.Handler {
 			if cut {
 				what = "request cut"
 			}
-			s.cfg.Log.Info(what, zap.String("listener", s.cfg.Name), zap.String("request_id", requestID),
+			for _, done := range observed {
+				done(path(r), rec.status())
+			}
+			s.cfg.Log.Info(what, zap.String("listener", s.cfg.Name), audit.Request(ctx),
 				zap.String("method", r.Method), zap.String("route", route(r)), zap.Int("status", rec.status()),
 				zap.Int64("bytes", rec.bytes), zap.Duration("took", s.cfg.Now().Sub(started)))
 			if cut {
 				panic(http.ErrAbortHandler) // net/http's own way to cut a connection
 			}
 		}()
-		*r = *r.WithContext(audit.WithRequest(r.Context(), requestID)) // in place: the mux leaves the pattern in r
+		*r = *r.WithContext(ctx) // in place: the mux leaves the pattern in r
 		next.ServeHTTP(rec, r)
 	})
 }
@@ -148,6 +164,14 @@ func route(r *http.Request) string {
 		return r.Pattern
 	}
 	return "unmatched"
+}
+
+// path is the route without its method.
+func path(r *http.Request) string {
+	if _, path, ok := strings.Cut(r.Pattern, " "); ok {
+		return path
+	}
+	return route(r)
 }
 
 // requestID returns the id that the client sent, if it is one we can repeat safely, or else its traceparent, or a

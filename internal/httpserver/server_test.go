@@ -3,6 +3,7 @@ package httpserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -152,6 +153,51 @@ func TestTheLogNamesTheRouteAndNotThePath(t *testing.T) {
 		if s, ok := v.(string); ok && strings.Contains(s, "canary") {
 			t.Errorf("%s = %q shows the path", k, s)
 		}
+	}
+}
+
+func TestObserversHearOfTheRouteAndNotOfThePath(t *testing.T) {
+	type key struct{}
+	heard := make(chan string, 10)
+	observe := func(name string) Observer {
+		return func(ctx context.Context, r *http.Request) (context.Context, func(string, int)) {
+			before, _ := ctx.Value(key{}).(string)
+			if RequestID(ctx) == "" {
+				t.Error("a request has no id yet")
+			}
+			return context.WithValue(ctx, key{}, before+name), func(route string, status int) { heard <- fmt.Sprint(name, " ", route, " ", status) }
+		}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /magic/{token}", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Context().Value(key{}).(string))
+	})
+	mux.HandleFunc("/panic/{token}", func(http.ResponseWriter, *http.Request) { panic("canary") })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	s := New(Config{Name: "test", Listener: l, Handler: mux, Observe: []Observer{observe("a"), observe("b")}})
+	go func() { done <- s.Run(ctx) }()
+	url := "http://" + l.Addr().String()
+	if _, body := get(t, url+"/magic/canary?code=canary"); body != "ab" {
+		t.Errorf("the context of the request is that of %q, want of both", body)
+	}
+	get(t, url+"/panic/canary")
+	get(t, url+"/canary")
+	for _, want := range []string{"/magic/{token} 200", "/panic/{token} 500", "unmatched 404"} {
+		for _, name := range []string{"a ", "b "} {
+			if got := <-heard; got != name+want {
+				t.Errorf("heard %q, want %q", got, name+want)
+			}
+		}
+	}
+	stop()
+	http.DefaultClient.CloseIdleConnections()
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v, want nil", err)
 	}
 }
 

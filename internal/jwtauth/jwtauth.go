@@ -143,7 +143,7 @@ func (v *Verifier) Verify(ctx context.Context, header http.Header) (securitycont
 			v.cfg.Log.Warn("a bad token was ignored in development mode", zap.String("reason", reason(err)))
 			return v.anonymous(), nil
 		}
-		v.cfg.Log.Info("token refused", zap.String("request_id", audit.RequestID(ctx)), zap.String("reason", reason(err)))
+		v.cfg.Log.Info("token refused", audit.Request(ctx), zap.String("reason", reason(err)))
 		return securitycontext.Context{}, errBadToken
 	}
 	if k.issued {

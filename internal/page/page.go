@@ -23,6 +23,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/behalf-project/behalf/internal/audit"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/httpserver"
 )
@@ -149,7 +150,7 @@ func (t *Template) Write(w http.ResponseWriter, r *http.Request, v View) {
 		"Base": s.base, "CSS": s.assets["page.css"], "Logo": s.assets["logo.svg"], "Script": script, "Title": v.Title, "Data": v.Data,
 	})
 	if err != nil {
-		s.cfg.Log.Error("page not drawn", zap.String("request_id", httpserver.RequestID(r.Context())), zap.Error(err))
+		s.cfg.Log.Error("page not drawn", audit.Request(r.Context()), zap.Error(err))
 		http.Error(w, "Internal Server Error", http.StatusInternalServerError)
 		return
 	}
@@ -257,7 +258,7 @@ func (s *Site) Explain(r *http.Request, err error) Refusal {
 	kind := fault.KindOf(err)
 	a, known := answers[kind]
 	if !known {
-		s.cfg.Log.Error("page failed", zap.String("request_id", httpserver.RequestID(r.Context())), zap.Error(err))
+		s.cfg.Log.Error("page failed", audit.Request(r.Context()), zap.Error(err))
 		return Refusal{Status: http.StatusInternalServerError, Title: "Something went wrong on our side", Code: "internal",
 			Detail: "It was not your doing. Try again; if it stays, tell your admin the request id.", Who: owners[fault.Admin]}
 	}

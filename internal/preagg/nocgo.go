@@ -48,6 +48,9 @@ func (s *Store) Query(context.Context, ID, string, []Table, driverfactory.Statem
 // Drop is never asked.
 func (s *Store) Drop(func(driverfactory.PoolKey) bool) error { return nil }
 
+// Bytes is never asked.
+func (s *Store) Bytes() int64 { return 0 }
+
 // Sweep is never asked.
 func (s *Store) Sweep(context.Context) {}
 

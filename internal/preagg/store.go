@@ -335,6 +335,13 @@ func ended(ctx context.Context) error {
 	return &fault.Error{Kind: fault.Canceled, Code: "query_canceled", Err: cause, Detail: "It was cancelled while it used a rollup."}
 }
 
+// Bytes returns what all tables take.
+func (s *Store) Bytes() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes
+}
+
 // account counts n more bytes for sc. It is called with sc.mu held, and not once sc is over.
 func (s *Store) account(sc *scope, n int64) {
 	s.mu.Lock()

@@ -60,7 +60,7 @@ func (h *Handler) cubeSQL(w http.ResponseWriter, r *http.Request, sc securitycon
 	if err != nil {
 		return err
 	}
-	return writeLines(w, sel, &answers[0])
+	return h.encode(r, answers, func() error { return writeLines(w, sel, &answers[0]) })
 }
 
 // writeLines writes the schema, and then the rows.

@@ -191,7 +191,7 @@ func (h *Handler) answerFields(w http.ResponseWriter, r *http.Request, sc securi
 			fields[i].answered, rest = &rest[0], rest[1:]
 		}
 	}
-	return writeFields(w, fields)
+	return h.encode(r, answers, func() error { return writeFields(w, fields) })
 }
 
 // await is run for clients that do not ask again: it goes on where those of the JSON API are told to.

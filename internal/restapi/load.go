@@ -41,7 +41,7 @@ func (h *Handler) load(w http.ResponseWriter, r *http.Request, sc securitycontex
 	if err := h.run(r, sc, answers); err != nil {
 		return err
 	}
-	return writeAnswer(w, p, answers, req.QueryType == "multi")
+	return h.encode(r, answers, func() error { return writeAnswer(w, p, answers, req.QueryType == "multi") })
 }
 
 // answered is one query with its results.
@@ -151,6 +151,17 @@ func (b *body) writeTo(w http.ResponseWriter) {
 			panic(http.ErrAbortHandler)
 		}
 	}
+}
+
+// encode has the answer to r written.
+func (h *Handler) encode(r *http.Request, answers []answered, write func() error) (err error) {
+	_, end := h.cfg.Stage.Begin(r.Context(), driverfactory.Encode, time.Now())
+	src := driverfactory.Source{}
+	if len(answers) > 0 {
+		src = answers[0].source
+	}
+	defer func() { end(src, err) }() // where the client left, too
+	return write()
 }
 
 // writeAnswer writes the results in the single or in the multi envelope (cube-rest-api.md §5.4, §5.5).

@@ -10,6 +10,7 @@ import (
 	"time"
 	"weak"
 
+	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/query"
@@ -61,7 +62,9 @@ const (
 // request in the same second. Making a plan is a pure function of its key, so a plan that is kept cannot be another's:
 // claims and what hooks added to them are part of the key, and what is bound into the SQL comes from claims and query
 // alone. Rewriting is no such function: it is done each time, and what came of it is part of the key.
-func (h *Handler) prepare(ctx context.Context, sc securitycontext.Context, req request) (*prepared, error) {
+func (h *Handler) prepare(ctx context.Context, sc securitycontext.Context, req request) (p *prepared, err error) {
+	ctx, end := h.cfg.Stage.Begin(ctx, driverfactory.Plan, time.Now())
+	defer func() { end(h.sourceOf(sc, p), err) }()
 	now := h.cfg.Now()
 	model, err := h.cfg.Model(ctx, sc)
 	if err != nil {
@@ -96,11 +99,20 @@ func (h *Handler) prepare(ctx context.Context, sc securitycontext.Context, req r
 			return p, nil
 		}
 	}
-	p, err := h.plan(model, sc, a, now)
+	p, err = h.plan(model, sc, a, now)
 	if err == nil && keep && len(p.queries) <= keptQueries {
 		h.plans.Add(key, p)
 	}
 	return p, err
+}
+
+// sourceOf returns the source of the first query of p, for the end of a stage, the zero Source where it is not known.
+func (h *Handler) sourceOf(sc securitycontext.Context, p *prepared) driverfactory.Source {
+	if h.cfg.Stage == nil || p == nil || len(p.queries) == 0 {
+		return driverfactory.Source{}
+	}
+	src, _ := h.cfg.Source(sc.Domain, p.queries[0].plan.DataSource) // there is none: the request will be told so
+	return src
 }
 
 // ask is a request whose queries were rewritten, if something rewrites them.

@@ -41,6 +41,9 @@ type Config struct {
 	// Load answers one statement; see orchestrator.Orchestrators.
 	Load func(ctx context.Context, sc securitycontext.Context, r orchestrator.Request) (*orchestrator.Result, error)
 
+	// Stage hears who asked, what was planned and that an answer was written. Default: nobody hears.
+	Stage driverfactory.StageFunc
+
 	// Cancel stops what a principal waits for under a request id; see orchestrator.Orchestrators. Required.
 	Cancel func(requestID string, principal securitycontext.Principal) []orchestrator.Canceled
 
@@ -209,7 +212,9 @@ func (h *Handler) perform(w http.ResponseWriter, r *http.Request, sc securitycon
 
 // Verify says who r comes from, or why they are refused; the error is for Refuse.
 func (h *Handler) Verify(r *http.Request) (securitycontext.Context, error) {
+	_, end := h.cfg.Stage.Begin(r.Context(), driverfactory.Verify, time.Now())
 	sc, err := h.cfg.Verify(r)
+	end(driverfactory.Source{}, err)
 	if h.cfg.Status401 && errors.Is(err, fault.Unauthenticated) {
 		err = challenge{err}
 	}

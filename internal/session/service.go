@@ -126,9 +126,26 @@ func (s *Service) Browser(r *http.Request) string {
 	return ""
 }
 
-// FromRequest returns the session that r belongs to and whose it is. It is fault.Unauthenticated when there is none,
-// or it is over; fault.Denied for a disabled person.
+// FromRequest returns the session that r belongs to and whose it is, and notes that it was used. It is
+// fault.Unauthenticated when there is none, or it is over; fault.Denied for a disabled person.
 func (s *Service) FromRequest(r *http.Request) (Session, users.User, error) {
+	found, u, err := s.Peek(r)
+	if err != nil {
+		return Session{}, users.User{}, err
+	}
+	if ctx, now := r.Context(), s.cfg.Now(); now.Sub(found.LastSeenAt) > touchAfter {
+		// The request has been admitted: a database that is too busy to note the time does not undo that.
+		if err := s.cfg.Store.TouchSession(ctx, found.ID, now); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Warn("session not touched", audit.Request(ctx), zap.Error(err))
+		} else if err == nil {
+			found.LastSeenAt = now
+		}
+	}
+	return found, u, nil
+}
+
+// Peek is FromRequest for who looks on: it is no use of the session, which ends as if nobody had.
+func (s *Service) Peek(r *http.Request) (Session, users.User, error) {
 	ctx := r.Context()
 	token := s.token(r)
 	if token.Empty() {
@@ -153,14 +170,6 @@ func (s *Service) FromRequest(r *http.Request) (Session, users.User, error) {
 	if u.Disabled {
 		return Session{}, users.User{}, &fault.Error{Kind: fault.Denied, Code: "user_disabled", Owner: fault.Admin,
 			Detail: "Your account is disabled. Ask an admin to enable it."}
-	}
-	if now.Sub(found.LastSeenAt) > touchAfter {
-		// The request has been admitted: a database that is too busy to note the time does not undo that.
-		if err := s.cfg.Store.TouchSession(ctx, found.ID, now); err != nil && ctx.Err() == nil {
-			s.cfg.Log.Warn("session not touched", zap.String("request_id", audit.RequestID(ctx)), zap.Error(err))
-		} else if err == nil {
-			found.LastSeenAt = now
-		}
 	}
 	return found, u, nil
 }

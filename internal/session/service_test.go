@@ -153,6 +153,24 @@ func repeat(d time.Duration, n int) (gaps []time.Duration) {
 	return gaps
 }
 
+// Looking on is no use: a page that stays open, and asks again and again whether it may, keeps nobody signed in.
+func TestWhoLooksOnDoesNotUseASession(t *testing.T) {
+	w := newWorld(t, "https://behalf.example.com")
+	c := w.signIn(t, w.alice)
+	for range 6 {
+		w.move(24 * time.Hour)
+		if _, u, err := w.Peek(request(c)); err != nil || u.Username != "alice" {
+			t.Fatalf("Peek = %q, %v, want alice", u.Username, err)
+		}
+	}
+	w.move(24 * time.Hour)
+	for name, ask := range map[string]func(*http.Request) (session.Session, users.User, error){"Peek": w.Peek, "FromRequest": w.FromRequest} {
+		if _, _, err := ask(request(c)); !errors.Is(err, fault.Unauthenticated) {
+			t.Errorf("%s after seven days without use = %v, want it over", name, err)
+		}
+	}
+}
+
 func TestUseIsWrittenOnceAMinute(t *testing.T) {
 	w := newWorld(t, "https://behalf.example.com")
 	c := w.signIn(t, w.alice)

@@ -154,7 +154,7 @@ func (c *conn) verify(r *http.Request) (sc securitycontext.Context, err error) {
 func (c *conn) recovered(r *http.Request, fail func(error)) {
 	if cause := recover(); cause != nil {
 		if cause != http.ErrAbortHandler { // which says that an answer could not be written
-			c.h.cfg.Log.Error("panic in a message", zap.String("request_id", audit.RequestID(r.Context())), zap.Any("panic", cause), zap.Stack("stack"))
+			c.h.cfg.Log.Error("panic in a message", audit.Request(r.Context()), zap.Any("panic", cause), zap.Stack("stack"))
 		}
 		fail(errors.New("panic in a message"))
 	}
@@ -349,7 +349,7 @@ func (c *conn) ask(ctx context.Context, m message, n int) (a *answer, stay bool)
 	if n == 1 {
 		level = zap.InfoLevel
 	}
-	c.h.cfg.Log.Log(level, "message", zap.String("request_id", audit.RequestID(r.Context())), zap.String("method", m.method),
+	c.h.cfg.Log.Log(level, "message", audit.Request(r.Context()), zap.String("method", m.method),
 		zap.Int("status", a.code), zap.Int64("bytes", a.size), zap.Duration("took", c.h.cfg.Now().Sub(began)))
 	return a, true
 }

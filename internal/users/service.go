@@ -164,7 +164,7 @@ func (s *Service) Authenticate(ctx context.Context, login string, password secre
 		return User{}, err
 	}
 	if !match || u.Disabled {
-		s.cfg.Log.Info("sign-in refused", zap.String("request_id", audit.RequestID(ctx)), zap.String("user_id", u.ID), zap.String("ip", ip))
+		s.cfg.Log.Info("sign-in refused", audit.Request(ctx), zap.String("user_id", u.ID), zap.String("ip", ip))
 		s.recordRefusal(ctx, u, ip)
 		return User{}, errCredentials()
 	}

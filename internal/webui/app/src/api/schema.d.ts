@@ -311,6 +311,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Watch queries or orchestrators: what there is, and then what changes */
+        get: operations["watch-events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/keys": {
         parameters: {
             query?: never;
@@ -1481,6 +1498,16 @@ export interface components {
             /** Format: int64 */
             results: number;
         };
+        OrchestratorEvent: {
+            /** @description Ids of those that were forgotten. */
+            gone: string[];
+            /** @description New, or other than before. */
+            items: components["schemas"]["Orchestrator"][];
+            /** @description There are more than the 200 that are shown: the first by name. */
+            more: boolean;
+            /** @description These are all there are: forget what came before. So is the first event. */
+            whole: boolean;
+        };
         OrchestratorList: {
             items: components["schemas"]["Orchestrator"][];
             /** @description For the next page; empty on the last one. */
@@ -1701,6 +1728,16 @@ export interface components {
             state: "waiting" | "running" | "stopping";
             /** @description Stands for its text: a hash, as in the log. */
             statement: string;
+        };
+        QueryEvent: {
+            /** @description Ids of those that have ended. */
+            gone: string[];
+            /** @description New, or other than before. */
+            items: components["schemas"]["Query"][];
+            /** @description There are more than the 200 that are shown: those that were asked first. */
+            more: boolean;
+            /** @description These are all there are: forget what came before. So is the first event. */
+            whole: boolean;
         };
         QueryList: {
             items: components["schemas"]["Query"][];
@@ -2507,6 +2544,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Delivery"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "watch-events": {
+        parameters: {
+            query: {
+                /** @description What to watch, separated by commas. orchestrators are for admins, and with a token for those with the scope operate. */
+                topics: ("queries" | "orchestrators")[] | null;
+                /** @description Everybody's, and not only your own: for admins, and with a token for those with the scope operate. */
+                all?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
                 };
             };
             /** @description Refused or failed */
