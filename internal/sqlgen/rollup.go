@@ -16,16 +16,19 @@ import (
 // What is kept are the rows that the source gives, as Build asks for them: no access policy, row rule or mask narrows them,
 // so that they are good for whoever has the same credential. These hold where Read reads.
 //
+// One that is read from others has Parts, and no rows of its own: of it Name, Type, Shared, Range, Read and Total are set.
+//
 // It is immutable, and safe for concurrent use.
 type Rollup struct {
 	Name      string   // "orders.main"
+	Type      string   // datamodel.Rollup, RollupJoin or RollupLambda
 	Shared    bool     // the service account builds it, for everybody
 	Scheduled bool     // it is built before anybody asks
 	External  bool     // it is kept outside of the source
 	Structure [32]byte // of all that its rows depend on beside the source; another structure is another rollup
 
 	Columns []RollupColumn // of the rows that Build returns, in order
-	Table   string         // the name that Read reads from, not quoted: "orders__main"
+	Table   string         // the name that Read reads from, not quoted: "orders__main"; parts of one name are read as one table
 	Read    Statement      // its columns, order and page are those of the Plan
 	Total   *Statement     // like that of the Plan; nil unless asked for
 
@@ -35,6 +38,8 @@ type Rollup struct {
 	Partition  string
 	Range      *Span
 	BuildRange [2]Statement
+
+	Parts []*Rollup // whose rows Read reads in place of its own; those of a rollup_lambda in the order of time
 
 	table  Fragment // SELECT and FROM of what it is built from
 	groups string   // its GROUP BY
@@ -143,6 +148,13 @@ func astride(wall time.Time, loc *time.Location) bool {
 // Spans returns the partitions that the query reads, oldest first, of those between two wall times, which BuildRange were
 // answered; zero times where it was NULL. More than 10,000 are fault.Invalid. It is for rollups with partitions.
 func (r *Rollup) Spans(from, to time.Time) ([]Span, error) {
+	// Where the model says from or to where, all of that partition is built.
+	if r.bounded[0] && !from.IsZero() {
+		from = partitionOf(from, r.Partition).From
+	}
+	if r.bounded[1] && !to.IsZero() {
+		to = partitionOf(to, r.Partition).To.Add(-time.Millisecond)
+	}
 	if r.Range != nil {
 		from, to = later(from, r.Range.From), earlier(to, r.Range.To.Add(-time.Millisecond))
 	}
