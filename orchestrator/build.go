@@ -33,17 +33,25 @@ type building struct {
 	id  RollupID
 }
 
-// build fetches what is missing or out of date of a rollup, unless one of its credential is under way, or it was tried in vain just
-// now: the next request tries again.
-func (o *Orchestrators) build(ctx context.Context, a *asked, r *Rollup, id RollupID) {
-	now := o.cfg.Now()
+// build fetches what is missing or out of date of parts, one after another, unless a build of their credential is under way, or it was
+// tried in vain just now: the next request tries again.
+func (o *Orchestrators) build(ctx context.Context, a *asked, parts []part) {
+	now, enough := o.cfg.Now(), enoughUses
+	if o.cfg.RollupOnly {
+		enough = 1 // nothing else answers
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	k, ok := o.rollups.Peek(id)
-	if under := o.builds[id.Scope]; under != nil || !ok || o.closing || len(o.builds) >= maxBuilds || now.Before(k.next) {
-		return
+	var all []*building
+	for _, p := range parts {
+		k, ok := o.rollups.Peek(p.id)
+		if p.due && ok && (k.uses >= enough || len(p.stored) > 0) && !now.Before(k.next) {
+			all = append(all, newBuilding(ctx, a, p.Rollup, p.id))
+		}
 	}
-	o.begins(newBuilding(ctx, a, r, id))
+	if len(all) > 0 && o.builds[a.choice.Key] == nil && !o.closing && len(o.builds) < maxBuilds {
+		o.begins(all[0], all[1:]...)
+	}
 }
 
 func newBuilding(ctx context.Context, a *asked, r *Rollup, id RollupID) *building {
@@ -53,8 +61,8 @@ func newBuilding(ctx context.Context, a *asked, r *Rollup, id RollupID) *buildin
 }
 
 // begins runs b and then what waits for it. It is called under mu.
-func (o *Orchestrators) begins(b *building) {
-	under := &builds{now: b.id}
+func (o *Orchestrators) begins(b *building, waiting ...*building) {
+	under := &builds{now: b.id, waiting: waiting}
 	o.builds[b.id.Scope] = under
 	o.spawn(func() {
 		for b := b; b != nil; {
@@ -102,7 +110,7 @@ func (o *Orchestrators) Build(ctx context.Context, sc driverfactory.SecurityCont
 	if o.cfg.PreAggregations == nil {
 		return RollupID{}, fault.New(fault.Unavailable, "This server keeps no pre-aggregations.")
 	}
-	if req.Rollup == nil {
+	if req.Rollup == nil || len(req.Rollup.Parts) > 0 {
 		return RollupID{}, fault.New(fault.Invalid, "There is no rollup to build in the request.")
 	}
 	a, err := o.choose(ctx, sc, req)

@@ -115,6 +115,10 @@ func (h history) play(t *testing.T, cfg orchestrator.Config, seed uint64) {
 						req.FreshFor = time.Duration(1+r.IntN(1000)) * time.Millisecond
 					} else if r.IntN(2) == 0 {
 						req.Statement.SQL, req.Rollup = "a", h.rollup(byte(r.IntN(3)), r.IntN(4) == 0)
+						if r.IntN(3) == 0 {
+							other := h.rollup(byte(r.IntN(3)), req.Rollup.Shared)
+							req.Rollup = &orchestrator.Rollup{Name: "joined", Shared: other.Shared, Read: other.Read, Parts: []*orchestrator.Rollup{req.Rollup, other}}
+						}
 					}
 					asked := time.Now()
 					ctx, cancel := context.WithCancel(t.Context())

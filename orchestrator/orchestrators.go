@@ -48,6 +48,7 @@ type Config struct {
 	Cache *resultcache.Cache // default: one of 256 MiB
 
 	PreAggregations PreAggregations // the rows of rollups; default none: every query goes to its source
+	RollupOnly      bool            // and no query does: what no rollup answers now is fault.Invalid (not_preaggregated)
 
 	// AppSlug returns the slug of the OAuth app with this id, or "". News names apps by id, a PoolKey by slug. News of
 	// an app without a slug counts for every app of the person.

@@ -39,17 +39,31 @@ type knownRollup struct {
 	key      string    // what its refresh key was answered, as a hash
 }
 
-// reading is a look into tables of a rollup, in place of a statement at the source.
-type reading struct {
-	id     RollupID
-	name   string
-	tables []RollupTable
+// reading is a look into tables of rollups, in place of a statement at the source.
+type reading []RollupPart
+
+// fetchedAt returns when the oldest of the rows were fetched.
+func (r reading) fetchedAt() (oldest time.Time) {
+	for _, part := range r {
+		for _, t := range part.Tables {
+			if oldest.IsZero() || t.BuiltAt.Before(oldest) {
+				oldest = t.BuiltAt
+			}
+		}
+	}
+	return oldest
 }
 
 // readers is whose slots those looks take: the processor's, and no source's.
 var readers = driverfactory.Source{
 	Name:   "pre-aggregations",
 	Limits: driverfactory.Limits{Concurrency: 2 * runtime.GOMAXPROCS(0), PerUserConcurrency: 2, PerUserQueue: 100},
+}
+
+// errNotPreAggregated is Cube's error where no query goes to its source.
+var errNotPreAggregated = &fault.Error{
+	Kind: fault.Invalid, Code: "not_preaggregated", Owner: fault.Admin,
+	Detail: "No pre-aggregation table has been built for this query yet. Please check your refresh worker configuration if it persists.",
 }
 
 // preAggregated answers a from the rollup of its request, where all is there that it needs, and sees to it that what is missing
@@ -63,17 +77,13 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 		o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), why(err))
 		return nil, false, nil
 	}
-	id := a.Rollup.id(own)
-	stored := o.cfg.PreAggregations.Tables(id)
-	k := o.used(id, a.Rollup.Name)
-	tables, due := a.Rollup.tables(k, stored, o.cfg.Now())
-	if due && (k.uses >= enoughUses || len(stored) > 0) {
-		o.build(ctx, own, a.Rollup, id)
-	}
+	parts := o.parts(own, a.Rollup)
+	ready := a.Rollup.find(parts, o.cfg.Now())
+	o.build(ctx, own, parts)
 	exact := a.Cache == MustRevalidate || a.Cache == NoCache
 	// Old rows are served while new ones come. Where none came the source answers, as after the failure of a result: what it
 	// refuses this credential by now is not given away here.
-	if len(tables) == 0 || due && (exact || k.err != nil) {
+	if !ready || slices.ContainsFunc(parts, func(p part) bool { return p.due && (exact || p.known.err != nil) }) {
 		return nil, false, nil
 	}
 	lent := own.choice.Key != a.choice.Key
@@ -83,7 +93,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 			return nil, false, nil
 		}
 	}
-	if err := own.read(a.Rollup, id, tables); err != nil {
+	if err := own.read(a.Rollup, parts); err != nil {
 		return nil, false, err
 	}
 	res, err = o.answer(ctx, own)
@@ -94,7 +104,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 		}
 	}
 	if err == nil {
-		res.Rollup = a.Rollup.Name
+		res.Rollup, res.Rollups = a.Rollup.Name, used(parts)
 		return res, true, nil
 	}
 	if _, slow := errors.AsType[*ContinueWait](err); slow || !ofRollups(err) && slices.Contains(callers, fault.KindOf(err)) {
@@ -134,18 +144,39 @@ func (o *Orchestrators) owning(ctx context.Context, a *asked) (*asked, error) {
 	return &own, check(choice, a.sc)
 }
 
-// read makes a a look into tables.
-func (a *asked) read(r *Rollup, id RollupID, tables []RollupTable) error {
+// read makes a a look into the tables of parts.
+func (a *asked) read(r *Rollup, parts []part) error {
 	// Another table of a partition is another statement: nothing that was kept of the old one is an answer to it.
-	version := driverfactory.Statement{SQL: hex.EncodeToString(id.Structure[:])}
-	for _, t := range tables {
-		version.Args = append(version.Args, t.Partition, t.BuiltAt.UnixNano())
+	var (
+		look    reading
+		version driverfactory.Statement
+	)
+	for _, p := range parts {
+		if len(p.tables) == 0 {
+			continue
+		}
+		look = append(look, RollupPart{ID: p.id, Name: p.Table, Tables: p.tables})
+		version.SQL += hex.EncodeToString(p.id.Structure[:])
+		for _, t := range p.tables {
+			version.Args = append(version.Args, t.Partition, t.BuiltAt.UnixNano())
+		}
+		version.Args = append(version.Args, p.Table)
 	}
-	key, err := resultcache.KeyOf(id.Scope, r.Read, version)
+	key, err := resultcache.KeyOf(a.choice.Key, r.Read, version)
 	a.key = flightKey{Key: key, maxRows: a.MaxRows}
-	a.reading, a.kind, a.of = &reading{id, r.Table, tables}, FromRollup, r.Name
+	a.reading, a.kind, a.of = look, FromRollup, r.Name
 	a.Statement, a.RefreshKeys, a.keys, a.FreshFor, a.FreshSince = r.Read, nil, nil, forever, time.Time{}
 	return err
+}
+
+// used returns the rollups of parts that were read.
+func used(parts []part) (all []UsedRollup) {
+	for _, p := range parts {
+		if len(p.tables) > 0 {
+			all = append(all, UsedRollup{Name: p.Name, RefreshedAt: reading{{Tables: p.tables}}.fetchedAt()})
+		}
+	}
+	return all
 }
 
 const forever = 1<<63 - 1

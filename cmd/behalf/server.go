@@ -296,8 +296,8 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 		return err
 	}
 	s.orchestrators = orchestrator.New(orchestrator.Config{
-		PreAggregations: kept,
-		Drivers:         s.factory, Capacity: capacity, FellBack: s.fellBack,
+		PreAggregations: kept, RollupOnly: s.cfg.Preaggs.RollupOnly,
+		Drivers: s.factory, Capacity: capacity, FellBack: s.fellBack,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },
 		Cache: resultcache.New(resultcache.Config{
