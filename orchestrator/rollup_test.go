@@ -955,6 +955,14 @@ func TestOneOfSeveralRollupsIsMissingOrOld(t *testing.T) {
 		if res := asksFor(t, o, alice, exact); res.Rollup == "" {
 			t.Error("all parts were not renewed behind it")
 		}
+		time.Sleep(time.Hour)
+		exact.Rollup.Parts[0].Age = func(orchestrator.Span, time.Time) (time.Time, bool) { return time.Time{}, false }
+		if res := asksFor(t, o, alice, exact); res.Rollup != "" {
+			t.Error("who wants nothing old is answered where one of two is old")
+		}
+		if res := asksFor(t, o, alice, exact); res.Rollup == "" {
+			t.Error("the one that was old was not renewed behind it")
+		}
 		s.mu.Lock()
 		s.broken = errors.New("broken")
 		s.mu.Unlock()
