@@ -193,11 +193,23 @@ func earlier(a, b time.Time) time.Time {
 // Covers reports whether the partitions between two wall times, as for Spans, hold every row that the query is about. They do
 // unless the model says itself from where or to where they are built.
 func (r *Rollup) Covers(from, to time.Time) bool {
-	beyond := func(given bool, built time.Time, outside func(Span) bool) bool {
-		return given && (r.Range == nil || built.IsZero() || outside(partitionOf(built, r.Partition)))
+	first, end, ok := r.reaches(from, to)
+	return ok && (first.IsZero() || r.Range != nil && !r.Range.From.Before(first)) && (end.IsZero() || r.Range != nil && !r.Range.To.After(end))
+}
+
+// reaches returns from where to where the partitions of r have all rows that there are, of which the zero time is no bound, when its
+// BuildRange were answered from and to. It reports whether it has any.
+func (r *Rollup) reaches(from, to time.Time) (first, end time.Time, ok bool) {
+	if r.bounded[0] && from.IsZero() || r.bounded[1] && to.IsZero() {
+		return first, end, false
 	}
-	return !beyond(r.bounded[0], from, func(s Span) bool { return r.Range.From.Before(s.From) }) &&
-		!beyond(r.bounded[1], to, func(s Span) bool { return r.Range.To.After(s.To) })
+	if r.bounded[0] {
+		first = partitionOf(from, r.Partition).From
+	}
+	if r.bounded[1] {
+		end = partitionOf(to, r.Partition).To
+	}
+	return first, end, true
 }
 
 // Age says which rows of the rollup, or of a partition of it, are old at a moment. What is incremental is not old any more once

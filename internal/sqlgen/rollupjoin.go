@@ -32,7 +32,7 @@ func (p *planner) matchJoined(pre *datamodel.PreAggregation) (*Rollup, string) {
 			return nil, fmt.Sprintf("its rollup %s: %s", of.FullName(), unbuildable(err))
 		}
 	}
-	for _, check := range []func() string{m.fits, m.kept, m.holds, m.apart, r.ofOne} {
+	for _, check := range []func() string{m.placed, m.kept, m.holds, m.apart, r.ofOne} {
 		if why := check(); why != "" {
 			return nil, why
 		}
@@ -42,7 +42,7 @@ func (p *planner) matchJoined(pre *datamodel.PreAggregation) (*Rollup, string) {
 		return nil, why
 	}
 	for i, part := range m.parts {
-		r.Parts[i].Range = m.reaches(part.pre)
+		r.Parts[i].Range = m.reach(part.pre)
 	}
 	return r, m.read(r, from)
 }
@@ -58,8 +58,8 @@ func (r *Rollup) ofOne() string {
 	return ""
 }
 
-// fits demands that each cube of its joins is in one of its rollups, joined there as here.
-func (m *match) fits() string {
+// placed demands that each cube of its joins is in one of its rollups, joined there as here.
+func (m *match) placed() string {
 	for _, part := range m.parts {
 		for _, name := range part.tree.cubes() {
 			switch {

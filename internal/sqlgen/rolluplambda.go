@@ -77,21 +77,6 @@ func (r *Rollup) United(reach [][2]time.Time) (spans [][]Span, all bool, err err
 	return nil, false, nil
 }
 
-// reaches returns from where to where the partitions of r have all rows that there are, of which the zero time is no bound, when its
-// BuildRange were answered from and to. It reports whether it has any.
-func (r *Rollup) reaches(from, to time.Time) (first, end time.Time, ok bool) {
-	if r.bounded[0] && from.IsZero() || r.bounded[1] && to.IsZero() {
-		return first, end, false
-	}
-	if r.bounded[0] {
-		first = partitionOf(from, r.Partition).From
-	}
-	if r.bounded[1] {
-		end = partitionOf(to, r.Partition).To
-	}
-	return first, end, true
-}
-
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b

@@ -99,7 +99,7 @@ func (p *planner) match(pre *datamodel.PreAggregation) (*Rollup, string) {
 	if err != nil {
 		return nil, unbuildable(err)
 	}
-	r.Range = m.reaches(pre)
+	r.Range = m.reach(pre)
 	return r, m.read(r, text(DuckDB{}.Quote(r.Table)))
 }
 
@@ -400,8 +400,8 @@ func (m *match) rangesHeld() string {
 	return ""
 }
 
-// reaches returns what the query is about of the time by which pre is partitioned: all of it where that is nil.
-func (m *match) reaches(pre *datamodel.PreAggregation) (needed *Span) {
+// reach returns what the query is about of the time by which pre is partitioned: all of it where that is nil.
+func (m *match) reach(pre *datamodel.PreAggregation) (needed *Span) {
 	for i, c := range m.q.ranges {
 		if pre.Partition == "" || c.member.base != pre.Times[0].Member {
 			continue
