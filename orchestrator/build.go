@@ -302,16 +302,28 @@ func (o *Orchestrators) question(ctx context.Context, a *asked, s driverfactory.
 
 // fetch has the source answer what one partition of a rollup consists of, and keeps it.
 func (o *Orchestrators) fetch(ctx context.Context, a *asked, r *Rollup, id RollupID, s Span, refreshKey string) error {
+	q, err := o.fetching(a, r, id, s, refreshKey)
+	if err != nil {
+		return err
+	}
+	f, err := o.afterwards(ctx, q)
+	if err != nil {
+		return err
+	}
+	return f.err
+}
+
+// fetching returns the statement of a whose rows are kept as one partition of a rollup. Nobody could wait for it who wants something else.
+func (o *Orchestrators) fetching(a *asked, r *Rollup, id RollupID, s Span, refreshKey string) (*asked, error) {
 	q := *a
 	var err error
 	if q.Statement, err = r.Build(s); err != nil {
-		return err
+		return nil, err
 	}
 	q.RefreshKeys, q.keys = nil, nil
-	// It is no statement that anybody else could wait for.
 	key, err := resultcache.KeyOf(a.choice.Key, q.Statement, driverfactory.Statement{SQL: hex.EncodeToString(id.Structure[:]), Args: []any{s.Name}})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	q.key = flightKey{Key: key}
 	q.into = func(ctx context.Context, ranAt time.Time, rows driverfactory.Rows) error {
@@ -321,11 +333,7 @@ func (o *Orchestrators) fetch(ctx context.Context, a *asked, r *Rollup, id Rollu
 		_, err := o.cfg.PreAggregations.Write(ctx, id, RollupTable{Partition: s.Name, Key: refreshKey, BuiltAt: ranAt}, r.Columns, rows)
 		return err
 	}
-	f, err := o.afterwards(ctx, &q)
-	if err != nil {
-		return err
-	}
-	return f.err
+	return &q, nil
 }
 
 // afterwards runs the statement of a in the background, and returns its flight when that is over. The choice of a was made for

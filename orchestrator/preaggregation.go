@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"runtime"
@@ -78,12 +79,12 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 		return nil, false, nil
 	}
 	parts := o.parts(own, a.Rollup)
-	ready := a.Rollup.find(parts, o.cfg.Now())
+	rest, ready := a.Rollup.find(parts, o.cfg.Now())
 	o.build(ctx, own, parts)
 	exact := a.Cache == MustRevalidate || a.Cache == NoCache
 	// Old rows are served while new ones come. Where none came the source answers, as after the failure of a result: what it
 	// refuses this credential by now is not given away here.
-	if !ready || slices.ContainsFunc(parts, func(p part) bool { return p.due && (exact || p.known.err != nil) }) {
+	if !ready || rest != nil && o.cfg.RollupOnly || slices.ContainsFunc(parts, func(p part) bool { return p.due && (exact || p.known.err != nil) }) {
 		return nil, false, nil
 	}
 	lent := own.choice.Key != a.choice.Key
@@ -93,10 +94,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 			return nil, false, nil
 		}
 	}
-	if err := own.read(a.Rollup, parts); err != nil {
-		return nil, false, err
-	}
-	res, err = o.answer(ctx, own)
+	res, err = o.readParts(ctx, own, a.Rollup, parts, rest)
 	if err == nil && lent {
 		// News of the caller ends nothing of the service account's: who may not use the source any more is refused here.
 		if err = o.still(ctx, a); err != nil {
@@ -113,6 +111,58 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 	// What a rollup cannot answer, for whatever reason, the source can, under the same credential.
 	o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), why(err))
 	return nil, false, nil
+}
+
+// readParts answers from the tables of parts, and from the rest that the source has.
+func (o *Orchestrators) readParts(ctx context.Context, own *asked, r *Rollup, parts []part, rest *Span) (*Result, error) {
+	if rest != nil {
+		after, err := o.rest(ctx, own, parts[len(parts)-1], *rest)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(slices.Clip(parts), after)
+	}
+	look := *own
+	if err := look.read(r, parts); err != nil {
+		return nil, err
+	}
+	return o.answer(ctx, &look)
+}
+
+// restFor is how long rows that nobody's refresh key is asked about stand for those of the source.
+const restFor = 10 * time.Second
+
+// rest returns the rows of the source that come after those of a rollup, grouped as it is: fetched now, unless that was done so lately
+// that a result of the source would be served. They are kept apart from those of the rollup, and are of the same credential.
+func (o *Orchestrators) rest(ctx context.Context, own *asked, last part, s Span) (part, error) {
+	p := part{Rollup: last.Rollup, id: RollupID{last.id.Scope, sha256.Sum256(append([]byte("rest\x00"), last.id.Structure[:]...))}}
+	goodFor := own.FreshFor
+	if len(own.RefreshKeys) > 0 {
+		goodFor = min(goodFor, restFor)
+	}
+	find := func() bool {
+		t, ok := byPartition(o.cfg.PreAggregations.Tables(p.id))[s.Name]
+		p.tables = []RollupTable{t}
+		return ok
+	}
+	if own.Cache != NoCache && find() && o.cfg.Now().Sub(p.tables[0].BuiltAt) < goodFor && !p.tables[0].BuiltAt.Before(own.FreshSince) {
+		return p, nil
+	}
+	q, err := o.fetching(own, p.Rollup, p.id, s, "")
+	if err != nil {
+		return p, err
+	}
+	q.kind, q.of = ForRollup, p.Name
+	f, _, err := o.await(ctx, q)
+	switch {
+	case err != nil:
+		return p, err
+	case f.err != nil:
+		return p, f.err
+	case !find():
+		return p, fault.New(fault.Gone, "What the source answered was dropped meanwhile.")
+	}
+	return p, nil
 }
 
 // why is what the log says of a failure. The words of a database may quote rows and arguments: they are for who asks.

@@ -39,9 +39,10 @@ type Rollup struct {
 	Bounds     [2]driverfactory.Statement
 
 	// Parts are rollups whose rows Read reads in place of its own: all that it needs of each, or the partitions that United says,
-	// of those between two moments for each, and whether these hold everything. One may have none of them.
+	// of those between two moments for each, of which one may have none; with them rest, which is fetched for this request as a
+	// partition of the last; and whether that is everything which Read is about.
 	Parts  []*Rollup
-	United func(reach [][2]time.Time) (spans [][]Span, all bool, err error)
+	United func(reach [][2]time.Time) (spans [][]Span, rest *Span, all bool, err error)
 
 	// Age says which rows of a partition, or of all, are old at a moment: those fetched before since and, with key, those
 	// fetched when Key was answered otherwise.
@@ -147,8 +148,9 @@ func (o *Orchestrators) parts(own *asked, r *Rollup) []part {
 	return all
 }
 
-// find finds the tables that r reads of parts, and what is to be fetched of them. It reports whether all that r reads are stored.
-func (r *Rollup) find(parts []part, now time.Time) (ready bool) {
+// find finds the tables that r reads of parts, what is to be fetched of them, and what the source is to be asked for beside them. It
+// reports whether all that r reads are stored.
+func (r *Rollup) find(parts []part, now time.Time) (rest *Span, ready bool) {
 	needed, ready := make([][]Span, len(parts)), true
 	for i := range parts {
 		p := &parts[i]
@@ -162,7 +164,7 @@ func (r *Rollup) find(parts []part, now time.Time) (ready bool) {
 		needed[i] = spans
 	}
 	if r.United != nil {
-		needed, ready = r.united(parts)
+		needed, rest, ready = r.united(parts)
 	}
 	some := false
 	for i, spans := range needed {
@@ -174,20 +176,20 @@ func (r *Rollup) find(parts []part, now time.Time) (ready bool) {
 		ready = ready && (len(spans) > 0 || r.United != nil)
 		some = some || len(spans) > 0
 	}
-	return ready && some
+	return rest, ready && some
 }
 
-// united returns the partitions that r reads of parts, and whether they hold everything.
-func (r *Rollup) united(parts []part) ([][]Span, bool) {
+// united returns the partitions that r reads of parts, what comes after them, and whether that is everything.
+func (r *Rollup) united(parts []part) (spans [][]Span, rest *Span, all bool) {
 	reach := make([][2]time.Time, len(parts))
 	for i, p := range parts {
 		if p.known.asked.IsZero() {
-			return nil, false
+			return nil, nil, false
 		}
 		reach[i] = [2]time.Time{p.known.from, p.known.to}
 	}
-	spans, all, err := r.United(reach)
-	return spans, all && err == nil
+	spans, rest, all, err := r.United(reach)
+	return spans, rest, all && err == nil
 }
 
 // errBounds says that the partitions of a rollup do not hold what is asked for.

@@ -987,14 +987,14 @@ func TestUnitedRollupsAreReadAsThePlanSays(t *testing.T) {
 				return spans, false, err // by itself it would not do
 			}
 			old.Rollup = &orchestrator.Rollup{Name: "orders.both", Read: old.Rollup.Read, Parts: []*orchestrator.Rollup{old.Rollup, late.Rollup}}
-			old.Rollup.United = func(reach [][2]time.Time) (spans [][]orchestrator.Span, all bool, err error) {
+			old.Rollup.United = func(reach [][2]time.Time) (spans [][]orchestrator.Span, rest *orchestrator.Span, all bool, err error) {
 				for i, r := range reach {
 					if r[0].Format(time.DateOnly) != "2024-01-01" || r[1].Format(time.DateOnly) != "2024-01-31" {
-						return nil, false, fmt.Errorf("the bounds are %v", r)
+						return nil, nil, false, fmt.Errorf("the bounds are %v", r)
 					}
 					days, _, err := partial(r[0], r[1])
 					if err != nil {
-						return nil, false, err
+						return nil, nil, false, err
 					}
 					var read []orchestrator.Span
 					for d, s := range days {
@@ -1004,7 +1004,7 @@ func TestUnitedRollupsAreReadAsThePlanSays(t *testing.T) {
 					}
 					spans = append(spans, read)
 				}
-				return spans, whole, nil
+				return spans, nil, whole, nil
 			}
 			return old
 		}
@@ -1044,6 +1044,13 @@ func TestRollupOnlyModeAsksNoSource(t *testing.T) {
 		w.grant(alice.Principal, 1)
 		exact, both := aggregated(), joined(1)
 		exact.Cache, both.Rollup.Parts[0].Structure[0] = orchestrator.NoCache, 5
+		rest := joined(1)
+		rest.Rollup.Parts = rest.Rollup.Parts[:1]
+		rest.Rollup.Parts[0].Structure[0] = 6
+		rest.Rollup.United = func(reach [][2]time.Time) ([][]orchestrator.Span, *orchestrator.Span, bool, error) {
+			spans, _, err := rest.Rollup.Parts[0].Partitions(reach[0][0], reach[0][1])
+			return [][]orchestrator.Span{spans}, &orchestrator.Span{Name: "after"}, true, err
+		}
 		for n, tt := range []struct {
 			req     orchestrator.Request
 			refused bool
@@ -1054,6 +1061,8 @@ func TestRollupOnlyModeAsksNoSource(t *testing.T) {
 			{aggregated(), false, 0},
 			{both, true, 0},
 			{both, false, 0},
+			{rest, true, 0},
+			{rest, true, 0}, // what comes after the rollup is the source's
 			{exact, true, time.Hour},
 			{exact, false, 0},
 		} {
@@ -1072,11 +1081,108 @@ func TestRollupOnlyModeAsksNoSource(t *testing.T) {
 			}
 			res.Close()
 		}
-		if n := w.ran(rollupSource); n != 0 {
+		if n := w.ran(rollupSource) + w.ran(rollupBuild+" after"); n != 0 {
 			t.Errorf("%d statements went to the source", n)
 		}
 		if _, err := o.Load(t.Context(), person("mallory"), aggregated()); !errors.Is(err, fault.ReauthorizationRequired) {
 			t.Errorf("somebody without a grant is answered %v", err)
+		}
+	})
+}
+
+// What comes after the rollups of a union is asked of the source for who asks, who waits for it as for any statement; it is kept as long
+// as a result would be served, for them alone.
+func TestARollupIsReadWithTheRestOfItsSource(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+		after := orchestrator.Span{Name: "after", From: time.Date(2024, 1, 3, 0, 0, 0, 0, time.UTC), To: time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC)}
+		with := func(rest string) orchestrator.Request {
+			req := partitioned(2)
+			of := *req.Rollup
+			build := of.Build
+			of.Build = func(s orchestrator.Span) (driverfactory.Statement, error) {
+				if s == after {
+					return driverfactory.Statement{SQL: rest}, nil
+				}
+				return build(s)
+			}
+			req.Rollup = &orchestrator.Rollup{Name: "orders.both", Read: of.Read, Parts: []*orchestrator.Rollup{&of}}
+			req.Rollup.United = func(reach [][2]time.Time) ([][]orchestrator.Span, *orchestrator.Span, bool, error) {
+				spans, _, err := of.Partitions(reach[0][0], reach[0][1])
+				return [][]orchestrator.Span{spans}, &after, true, err
+			}
+			return req
+		}
+		const rest = "read x -- rest"
+		for _, name := range []string{"alice", "bob"} {
+			sc := person(name)
+			w.grant(sc.Principal, 1)
+			ran := w.ran(rest)
+			for n := range 4 {
+				res := asksFor(t, o, sc, with(rest))
+				if want := map[bool]string{true: "orders.both"}[n > 1]; res.Rollup != want {
+					t.Errorf("request %d of %s is answered from %q, want %q", n+1, name, res.Rollup, want)
+				}
+				for row := range res.Rows.All() {
+					if row[0] != sc.Principal.Key() {
+						t.Errorf("request %d of %s was given rows of %v", n+1, name, row[0])
+					}
+				}
+				if n > 1 && (len(res.Rollups) != 1 || res.Rollups[0].Name != "orders.main") {
+					t.Errorf("it was read from %+v", res.Rollups)
+				}
+			}
+			if got, want := s.readOf(), "orders__main: 20240101 20240102 of true, orders__main: after of true"; got != want {
+				t.Errorf("read %q, want %q", got, want)
+			}
+			if n := w.ran(rest) - ran; n != 1 {
+				t.Errorf("the rest of %s was asked for %d times in one moment, want once", name, n)
+			}
+		}
+
+		alice, ran := person("alice"), w.ran(rest)
+		time.Sleep(10 * time.Second)
+		now := w.change("x")
+		res := asksFor(t, o, alice, with(rest))
+		last := int64(0)
+		for row := range res.Rows.All() {
+			last = row[2].(int64)
+		}
+		if last != now || w.ran(rest) != ran+1 {
+			t.Errorf("after ten seconds the rest is %d, asked for %d times more, want %d", last, w.ran(rest)-ran, now)
+		}
+		exact := with(rest)
+		exact.Cache = orchestrator.NoCache
+		if asksFor(t, o, alice, exact); w.ran(rest) != ran+2 {
+			t.Error("who wants nothing kept is answered with a rest that was")
+		}
+
+		// It takes its time, and is waited for as a statement is.
+		slow := with("sleep 15s read x -- rest")
+		slow.Cache = orchestrator.NoCache
+		if _, err := o.Load(t.Context(), alice, slow); !errors.As(err, new(*orchestrator.ContinueWait)) {
+			t.Errorf("a rest that takes 15 s is answered after 10 s: %v", err)
+		}
+		time.Sleep(6 * time.Second)
+		if res := asksFor(t, o, alice, slow); res.Rollup != "orders.both" {
+			t.Errorf("the next poll is answered from %q", res.Rollup)
+		}
+
+		// What the source refuses it refuses for the whole query, and a revocation leaves nothing of it.
+		refused := with("refuse -- rest")
+		refused.Cache, refused.Statement.SQL = orchestrator.NoCache, "refuse"
+		if res, err := o.Load(t.Context(), alice, refused); err == nil {
+			t.Errorf("what the source refuses is answered from %q", res.Rollup)
+		}
+		w.revoke(alice.Principal)
+		o.Forget(alice.Principal.Key(), "app", 0, true)
+		synctest.Wait()
+		for id := range s.tables {
+			if id.Scope.Principal == alice.Principal {
+				t.Errorf("there are rows of %+v", id.Scope)
+			}
+		}
+		if _, err := o.Load(t.Context(), alice, with(rest)); !errors.Is(err, fault.ReauthorizationRequired) {
+			t.Errorf("after a revocation she is answered %v", err)
 		}
 	})
 }

@@ -54,6 +54,14 @@ const rolledUp = `cubes:
     pre_aggregations:
       - {name: joined, type: rollup_join, measures: [total], dimensions: [places.region], rollups: [by_day, places.all]}
       - {name: both, type: rollup_lambda, rollups: [early, late]}
+      - {name: live, type: rollup_lambda, union_with_source_data: true, rollups: [first]}
+      - name: first
+        measures: [total]
+        dimensions: [status]
+        time_dimension: created_at
+        granularity: day
+        partition_granularity: day
+        build_range_end: {sql: "SELECT MIN(created_at) FROM {CUBE.sql()}"}
       - name: early
         measures: [count]
         dimensions: [status]
@@ -74,6 +82,7 @@ const (
 	ofSales   = `{"measures":["sales.count","sales.total"],"dimensions":["sales.region"],"timeDimensions":[{"dimension":"sales.created_at","granularity":"month"}],"order":{"sales.created_at":"asc","sales.region":"asc"}}`
 	ofPlaces  = `{"measures":["placed.total"],"dimensions":["places.region"],"order":{"places.region":"asc"}}`
 	ofStatus  = `{"measures":["placed.count"],"dimensions":["placed.status"],"order":{"placed.status":"asc"}}`
+	ofTotals  = `{"measures":["placed.total"],"dimensions":["placed.status"],"order":{"placed.status":"asc"}}`
 	published = `{"measures":["published.total"],"dimensions":["published.region"],"order":{"published.region":"asc"}}`
 )
 
@@ -192,7 +201,7 @@ func TestSeveralRollupsAnswerTogether(t *testing.T) {
 	for _, b := range []*browser{w.alice, w.bob} {
 		w.connect(b, "databricks")
 	}
-	for query, rollups := range map[string]string{ofPlaces: "placed.by_day places.all", ofStatus: "placed.early placed.late"} {
+	for query, rollups := range map[string]string{ofPlaces: "placed.by_day places.all", ofStatus: "placed.early placed.late", ofTotals: "placed.first"} {
 		of := map[*browser]asked{}
 		for _, b := range []*browser{w.alice, w.bob} {
 			atSource := w.ask(b, query)

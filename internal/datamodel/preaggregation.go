@@ -21,7 +21,8 @@ type PreAggregation struct {
 	Segments   []Reference
 	Times      []Reference // with their granularities; partitions are of the first
 
-	Rollups []*PreAggregation // whose rows a rollup_join joins and a rollup_lambda unites, in the order of the file
+	Rollups    []*PreAggregation // whose rows a rollup_join joins and a rollup_lambda unites, in the order of the file
+	WithSource bool              // a rollup_lambda unites them with rows of the source that they do not hold yet
 
 	Partition  string    // granularity of its partitions, hour to year; or "" for one table
 	BuildStart *Template // from where partitions reach: SQL that returns a moment; nil for the first row
@@ -82,17 +83,17 @@ type rollupIndex struct {
 func (l *loader) preAggregation(d *definition, n *node) {
 	name, pos, ok := l.name(n, "a pre-aggregation")
 	var (
-		alone     rollupTime
-		raw, live bool // what is said of SQL that is kept at the source, and of rows that were not fetched yet
-		p         = rollup{members: map[Kind][]word{}}
-		read      = map[string]func(*node){}
+		alone rollupTime
+		raw   bool // it is said to be built from SQL that is kept at the source
+		p     = rollup{members: map[Kind][]word{}}
+		read  = map[string]func(*node){}
 	)
 	p.PreAggregation = PreAggregation{Cube: d.Name, Name: name, Type: Rollup, Position: pos, External: true, Scheduled: true, AllowNonStrict: true}
 	for _, key := range strings.Fields("name unique_key_columns read_only stream_offset output_column_types sql_alias") {
 		read[key] = ignore
 	}
 	read["rollups"], read["rollup_references"] = l.words(&p.rollups), l.words(&p.rollups)
-	read["use_original_sql_pre_aggregations"], read["union_with_source_data"] = l.flag(&raw), l.flag(&live)
+	read["use_original_sql_pre_aggregations"], read["union_with_source_data"] = l.flag(&raw), l.flag(&p.WithSource)
 	read["type"] = oneOf(l, &p.Type, "type", preAggregationTypes)
 	for kind, key := range map[Kind]string{Measure: "measures", Dimension: "dimensions", Segment: "segments"} {
 		read[key] = func(n *node) {
@@ -160,9 +161,8 @@ func (l *loader) preAggregation(d *definition, n *node) {
 		l.notice(pos, "pre-aggregation %s.%s is not built; its queries go to the data source", d.Name, name)
 	case raw:
 		l.notice(pos, "pre-aggregation %s.%s is built from its cube itself: original_sql is not built, for use_original_sql_pre_aggregations to use", d.Name, name)
-	case live:
-		l.notice(pos, "pre-aggregation %s.%s is read from its rollups alone: a query of rows that they do not hold goes to the data source as a whole, "+
-			"and not for these, as union_with_source_data says", d.Name, name)
+	case p.WithSource && p.Type != RollupLambda:
+		l.notice(pos, "pre-aggregation %s.%s is no rollup_lambda: its union_with_source_data has no effect", d.Name, name)
 	}
 	d.rollups = append(d.rollups, p)
 }

@@ -38,9 +38,9 @@ const rolledUp = `cubes:
         build_range_end: {sql: "SELECT MAX(at) FROM {CUBE.sql()}"}
         refresh_key: {every: 1 day, incremental: true, update_window: 7 day}
         indexes: [{name: by_status, columns: [status, users.country]}]
-      - {name: plain, time_dimensions: [{dimension: at, granularity: fiscal}, {dimension: orders.at, granularity: hour}], refresh_key: {incremental: true}, external: false, scheduled_refresh: false, allow_non_strict_date_range_match: false}
+      - {name: plain, time_dimensions: [{dimension: at, granularity: fiscal}, {dimension: orders.at, granularity: hour}], refresh_key: {incremental: true}, external: false, scheduled_refresh: false, unionWithSourceData: true, allow_non_strict_date_range_match: false}
       - {name: raw, type: originalSql, indexes: [{name: i, columns: [some_column]}]}
-      - {name: both, type: rollupLambda, rollups: [CUBE.main, plain], unionWithSourceData: true}
+      - {name: both, type: rollupLambda, rollups: [CUBE.main, plain]}
       - {name: with_users, type: rollup_join, measures: [count], dimensions: [users.country], rollup_references: [orders.main, users.all], use_original_sql_pre_aggregations: true}
   - name: returns
     extends: orders
@@ -109,8 +109,8 @@ func TestPreAggregationsAreResolved(t *testing.T) {
 		}
 	}
 	notices := []string{
+		"orders.plain is no rollup_lambda: its union_with_source_data has no effect",
 		"orders.raw is not built; its queries go to the data source",
-		"orders.both is read from its rollups alone: a query of rows that they do not hold goes to the data source as a whole",
 		"orders.with_users is built from its cube itself: original_sql is not built",
 		"orders.main is not shared: it has members of users, which does not say meta.shared_rollup",
 		"orders.with_users is not shared",

@@ -56,12 +56,15 @@ func composed(r *sqlgen.Rollup, read *sqlgen.Statement) *orchestrator.Rollup {
 		partitioned = partitioned && part.Partition != ""
 	}
 	if r.Type == datamodel.RollupLambda && partitioned {
-		out.United = func(reach [][2]time.Time) (all [][]orchestrator.Span, whole bool, err error) {
-			united, whole, err := r.United(reach)
+		out.United = func(reach [][2]time.Time) (all [][]orchestrator.Span, rest *orchestrator.Span, whole bool, err error) {
+			united, after, whole, err := r.United(reach)
 			for _, spans := range united {
 				all = append(all, partitions(spans))
 			}
-			return all, whole, err
+			if after != nil {
+				rest = &partitions([]sqlgen.Span{*after})[0]
+			}
+			return all, rest, whole, err
 		}
 	}
 	return out

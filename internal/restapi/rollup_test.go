@@ -198,7 +198,7 @@ func TestAnAnswerTellsWhichRollupsWereJoined(t *testing.T) {
 		t.Errorf("what is united is read as %s and %s, want one table", both.Parts[0].Table, both.Parts[1].Table)
 	}
 	day := func(m time.Month, d int) time.Time { return time.Date(2026, m, d, 0, 0, 0, 0, time.UTC) }
-	spans, whole, err := both.United([][2]time.Time{{day(1, 1), day(1, 31)}, {day(1, 1), day(2, 5)}})
+	spans, _, whole, err := both.United([][2]time.Time{{day(1, 1), day(1, 31)}, {day(1, 1), day(2, 5)}})
 	want := [][]orchestrator.Span{{{Name: "20260101", From: day(1, 1), To: day(2, 1)}}, {{Name: "20260201", From: day(2, 1), To: day(2, 2)}, {Name: "20260202", From: day(2, 2), To: day(2, 3)}}}
 	if diff := cmp.Diff(want, spans); diff != "" || !whole || err != nil {
 		t.Errorf("united, everything %t, %v (-want +got):\n%s", whole, err, diff)

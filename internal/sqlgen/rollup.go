@@ -39,7 +39,10 @@ type Rollup struct {
 	Range      *Span
 	BuildRange [2]Statement
 
-	Parts []*Rollup // whose rows Read reads in place of its own; those of a rollup_lambda in the order of time
+	// Parts are those whose rows Read reads in place of its own, of a rollup_lambda in the order of time. WithSource says that what
+	// comes after them is asked of the source, and read as if it were of the last.
+	Parts      []*Rollup
+	WithSource bool
 
 	table  Fragment // SELECT and FROM of what it is built from
 	groups string   // its GROUP BY

@@ -359,7 +359,7 @@ func keepParts(t *testing.T, src source, duck *sql.DB, r *sqlgen.Rollup) {
 // united returns the partitions that a query reads of each part of a rollup_lambda, which hold everything.
 func united(t *testing.T, src source, r *sqlgen.Rollup) [][]*sqlgen.Span {
 	t.Helper()
-	if len(r.Parts) == 1 {
+	if len(r.Parts) == 1 && !r.WithSource {
 		return [][]*sqlgen.Span{spans(t, src, r.Parts[0])}
 	}
 	var bounds [][2]time.Time
@@ -367,7 +367,7 @@ func united(t *testing.T, src source, r *sqlgen.Rollup) [][]*sqlgen.Span {
 		from, to := reach(t, src, part)
 		bounds = append(bounds, [2]time.Time{from, to})
 	}
-	found, whole, err := r.United(bounds)
+	found, rest, whole, err := r.United(bounds)
 	if err != nil || !whole {
 		t.Fatalf("between %v there is everything: %t, %v", bounds, whole, err)
 	}
@@ -376,6 +376,9 @@ func united(t *testing.T, src source, r *sqlgen.Rollup) [][]*sqlgen.Span {
 		for j := range found[i] {
 			all[i] = append(all[i], &found[i][j])
 		}
+	}
+	if rest != nil {
+		all[len(all)-1] = append(all[len(all)-1], rest)
 	}
 	return all
 }
