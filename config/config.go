@@ -92,6 +92,7 @@ type Preaggs struct {
 	MaxOpen      int   `yaml:"max_open"`       // engines; default 64
 	MaxBytes     Bytes `yaml:"max_bytes"`      // of all files; default 10GiB
 	MaxUserBytes Bytes `yaml:"max_user_bytes"` // of the files of one person; default 1GiB
+	RollupOnly   bool  `yaml:"rollup_only"`    // no query goes to its source: they answer, or nothing does
 }
 
 // Keys is the master key.

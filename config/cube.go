@@ -20,7 +20,7 @@ var cubeRead = []string{
 	"CUBEJS_JWT_CLAIMS_NAMESPACE", "CUBEJS_JWT_SUBJECT", "CUBEJS_API_SECRETS",
 	"CUBEJS_ACCESS_POLICY_MASK_STRING", "CUBEJS_ACCESS_POLICY_MASK_NUMBER", "CUBEJS_ACCESS_POLICY_MASK_BOOLEAN", "CUBEJS_ACCESS_POLICY_MASK_TIME",
 	"CUBEJS_DEFAULT_API_SCOPES", "CUBEJS_DEFAULT_TIMEZONE", "CUBEJS_DB_QUERY_LIMIT", "CUBEJS_DB_QUERY_DEFAULT_LIMIT",
-	"CUBEJS_WEB_SOCKETS",
+	"CUBEJS_WEB_SOCKETS", "CUBEJS_ROLLUP_ONLY",
 }
 
 // cubeSource are the endings of the variables of one data source: CUBEJS_DB_… for the default one, CUBEJS_DS_<NAME>_DB_…
@@ -93,12 +93,14 @@ func (l *loader) cubeVariables() {
 	if zone := env["CUBEJS_DEFAULT_TIMEZONE"]; zone != "" {
 		api.DefaultTimezone = zone
 	}
-	if v := env["CUBEJS_WEB_SOCKETS"]; v != "" {
-		on, err := strconv.ParseBool(v)
-		if err != nil {
-			l.fail("CUBEJS_WEB_SOCKETS", "%q is neither true nor false", v)
+	for name, to := range map[string]*bool{"CUBEJS_WEB_SOCKETS": &api.WebSockets, "CUBEJS_ROLLUP_ONLY": &l.cfg.Preaggs.RollupOnly} {
+		if v := env[name]; v != "" {
+			on, err := strconv.ParseBool(v)
+			if err != nil {
+				l.fail(name, "%q is neither true nor false", v)
+			}
+			*to = on
 		}
-		api.WebSockets = on
 	}
 	for name, to := range map[string]*int{"CUBEJS_DB_QUERY_LIMIT": &api.MaxLimit, "CUBEJS_DB_QUERY_DEFAULT_LIMIT": &api.DefaultLimit} {
 		if v := env[name]; v != "" {

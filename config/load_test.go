@@ -249,7 +249,7 @@ func TestTheEnvironmentOfCube(t *testing.T) {
 		"CUBEJS_DB_DATABRICKS_TOKEN=dapi_service_account_token",
 		"CUBEJS_DB_DATABRICKS_ACCEPT_POLICY=true",
 		"CUBEJS_DB_DATABRICKS_CATALOG=my_catalog",
-		"CUBEJS_TELEMETRY=false", "CUBEJS_WEB_SOCKETS=false", "HOME=/root",
+		"CUBEJS_TELEMETRY=false", "CUBEJS_WEB_SOCKETS=false", "CUBEJS_ROLLUP_ONLY=true", "HOME=/root",
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -270,6 +270,9 @@ func TestTheEnvironmentOfCube(t *testing.T) {
 	}
 	if cfg.API.WebSockets {
 		t.Error("CUBEJS_WEB_SOCKETS=false was not read")
+	}
+	if !cfg.Preaggs.RollupOnly {
+		t.Error("CUBEJS_ROLLUP_ONLY=true was not read")
 	}
 	if len(cfg.Warnings) != 2 || !strings.Contains(cfg.Warnings[0], "service account") || !strings.Contains(cfg.Warnings[1], "auth.api_secret") {
 		t.Errorf("warnings = %q, want one about the fallback and one about the short secret", cfg.Warnings)

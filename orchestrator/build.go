@@ -38,19 +38,27 @@ type building struct {
 	err  error         // why it failed; read it once it is over
 }
 
-// build fetches what is missing or out of date of a rollup, unless one of its credential is under way, or it was tried in vain just
-// now: the next request tries again.
-func (o *Orchestrators) build(ctx context.Context, a *asked, r *Rollup, id RollupID) {
-	now := o.cfg.Now()
+// build fetches what is missing or out of date of parts, one after another, unless a build of their credential is under way, or it was
+// tried in vain just now: the next request tries again.
+func (o *Orchestrators) build(ctx context.Context, a *asked, parts []part) {
+	now, enough := o.cfg.Now(), enoughUses
+	if o.cfg.RollupOnly {
+		enough = 1 // nothing else answers
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	k, ok := o.rollups.Peek(id)
-	if under := o.builds[id.Scope]; under != nil || !ok || o.closing || len(o.builds) >= maxBuilds || now.Before(k.next) {
-		return
+	var all []*building
+	for _, p := range parts {
+		k, ok := o.rollups.Peek(p.id)
+		if p.due && ok && (k.uses >= enough || len(p.stored) > 0) && !now.Before(k.next) {
+			b := newBuilding(ctx, a, p.Rollup, p.id)
+			b.query = true
+			all = append(all, b)
+		}
 	}
-	b := newBuilding(ctx, a, r, id)
-	b.query = true
-	o.begins(b)
+	if len(all) > 0 && o.builds[a.choice.Key] == nil && !o.closing && len(o.builds) < maxBuilds {
+		o.begins(all[0], all[1:]...)
+	}
 }
 
 func newBuilding(ctx context.Context, a *asked, r *Rollup, id RollupID) *building {
@@ -61,8 +69,8 @@ func newBuilding(ctx context.Context, a *asked, r *Rollup, id RollupID) *buildin
 }
 
 // begins runs b and then what waits for it. It is called under mu.
-func (o *Orchestrators) begins(b *building) {
-	under := &builds{now: b.id}
+func (o *Orchestrators) begins(b *building, waiting ...*building) {
+	under := &builds{now: b.id, waiting: waiting}
 	o.builds[b.id.Scope] = under
 	o.spawn(func() {
 		for b := b; b != nil; {
@@ -129,7 +137,7 @@ func (o *Orchestrators) building(ctx context.Context, sc driverfactory.SecurityC
 	if o.cfg.PreAggregations == nil {
 		return nil, fault.New(fault.Unavailable, "This server keeps no pre-aggregations.")
 	}
-	if req.Rollup == nil {
+	if req.Rollup == nil || len(req.Rollup.Parts) > 0 {
 		return nil, fault.New(fault.Invalid, "There is no rollup to build in the request.")
 	}
 	a, err := o.choose(ctx, sc, req)
@@ -329,16 +337,28 @@ func (o *Orchestrators) question(ctx context.Context, a *asked, s driverfactory.
 
 // fetch has the source answer what one partition of a rollup consists of, and keeps it.
 func (o *Orchestrators) fetch(ctx context.Context, a *asked, r *Rollup, id RollupID, s Span, refreshKey string) error {
+	q, err := o.fetching(a, r, id, s, refreshKey)
+	if err != nil {
+		return err
+	}
+	f, err := o.afterwards(ctx, q)
+	if err != nil {
+		return err
+	}
+	return f.err
+}
+
+// fetching returns the statement of a whose rows are kept as one partition of a rollup. Nobody could wait for it who wants something else.
+func (o *Orchestrators) fetching(a *asked, r *Rollup, id RollupID, s Span, refreshKey string) (*asked, error) {
 	q := *a
 	var err error
 	if q.Statement, err = r.Build(s); err != nil {
-		return err
+		return nil, err
 	}
 	q.RefreshKeys, q.keys = nil, nil
-	// It is no statement that anybody else could wait for.
 	key, err := resultcache.KeyOf(a.choice.Key, q.Statement, driverfactory.Statement{SQL: hex.EncodeToString(id.Structure[:]), Args: []any{s.Name}})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	q.key = flightKey{Key: key}
 	q.into = func(ctx context.Context, ranAt time.Time, rows driverfactory.Rows) error {
@@ -348,11 +368,7 @@ func (o *Orchestrators) fetch(ctx context.Context, a *asked, r *Rollup, id Rollu
 		_, err := o.cfg.PreAggregations.Write(ctx, id, RollupTable{Partition: s.Name, Key: refreshKey, BuiltAt: ranAt}, r.Columns, rows)
 		return err
 	}
-	f, err := o.afterwards(ctx, &q)
-	if err != nil {
-		return err
-	}
-	return f.err
+	return &q, nil
 }
 
 // afterwards runs the statement of a in the background, and returns its flight when that is over. The choice of a was made for

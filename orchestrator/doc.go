@@ -17,6 +17,9 @@
 //	Load ─▶ Choose credential ─▶ all tables of the rollup there? ─▶ slot of the processor ─▶ rows
 //	                                  └ no, or old ─▶ the source, as above ─▶ behind the second answer: fetched, for the next
 //
+// A Rollup may be read from others, its Parts: joined, or of different times. Each of these is fetched and kept by itself, and answers
+// whatever holds it; all of them are of one credential.
+//
 // The id only finds the orchestrator. What keeps people apart is the driverfactory.PoolKey in every key below it: two
 // people with one name share nothing but the moment when they are forgotten. A slot is given over people in turn, so
 // that one person's thousand statements delay another's one by a single turn.

@@ -54,8 +54,8 @@ type flight struct {
 	asked  time.Time // when it was first
 	source driverfactory.Source
 	stmt   driverfactory.Statement
-	look   *reading // in place of stmt at the source
-	into   sink     // where its rows go; nil: they are its entry
+	look   reading // in place of stmt at the source
+	into   sink    // where its rows go; nil: they are its entry
 	reqID  string
 	asUser string // username of who began it
 	home   *orchestrator
@@ -367,14 +367,8 @@ func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultca
 // what they come from, once they are closed.
 func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactory.Rows, ranAt time.Time, end func(), err error) {
 	if l := f.look; l != nil {
-		ranAt = l.tables[0].BuiltAt
-		for _, t := range l.tables {
-			if t.BuiltAt.Before(ranAt) {
-				ranAt = t.BuiltAt
-			}
-		}
-		rows, err = o.cfg.PreAggregations.Query(ctx, l.id, l.name, l.tables, f.stmt)
-		return rows, ranAt, func() {}, err
+		rows, err = o.cfg.PreAggregations.Query(ctx, l, f.stmt)
+		return rows, l.fetchedAt(), func() {}, err
 	}
 	k, answer := sourceKey{f.source.Domain, f.source.Name}, errNotAsked
 	o.mu.Lock()

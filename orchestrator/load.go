@@ -25,7 +25,8 @@ const maxChoices = 3
 // Cancel or when ctx ends, fault.Invalid (result_too_large), fault.TooMany (too_many_results) and fault.Unavailable
 // (results_full) when there is no memory for the rows, with the refusals of Choose, and with what the driver answered, as
 // it is. Where it is a refresh key that failed, its detail says whose, and what is no fault of anybody's is
-// fault.Unavailable (refresh_key_failed). A failure is never cached. Close the result when it was read.
+// fault.Unavailable (refresh_key_failed). Where Config.RollupOnly says that no query goes to its source, it fails with fault.Invalid
+// (not_preaggregated) for what no rollup answers. A failure is never cached. Close the result when it was read.
 func (o *Orchestrators) Load(ctx context.Context, sc driverfactory.SecurityContext, req Request) (*Result, error) {
 	res, err := o.load(ctx, sc, req)
 	if _, again := errors.AsType[*ContinueWait](err); !again {
@@ -57,7 +58,11 @@ func (o *Orchestrators) load(ctx context.Context, sc driverfactory.SecurityConte
 			return nil, err
 		}
 		res, ok, err := o.preAggregated(ctx, a)
-		if !ok && err == nil {
+		switch {
+		case ok || err != nil:
+		case o.cfg.RollupOnly:
+			err = errNotPreAggregated
+		default:
 			res, err = o.answer(ctx, a)
 		}
 		switch {
@@ -133,8 +138,8 @@ type asked struct {
 	kind Kind   // default ForAnswer
 	of   string // whose refresh key, or which rollup
 
-	reading *reading // in place of Statement
-	into    sink     // where the rows go, in place of the cache
+	reading reading // in place of Statement
+	into    sink    // where the rows go, in place of the cache
 }
 
 // answer applies the cache mode (orchestrator.md §6.2).

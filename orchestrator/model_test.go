@@ -126,6 +126,16 @@ func (h history) play(t *testing.T, cfgs []orchestrator.Config, seed uint64) {
 						req.FreshFor = time.Duration(1+r.IntN(1000)) * time.Millisecond
 					} else if r.IntN(2) == 0 {
 						req.Statement.SQL, req.Rollup = "a", h.rollup(byte(r.IntN(3)), r.IntN(4) == 0)
+						if r.IntN(3) == 0 {
+							other := h.rollup(byte(r.IntN(3)), req.Rollup.Shared)
+							req.Rollup = &orchestrator.Rollup{Name: "joined", Shared: other.Shared, Read: other.Read, Parts: []*orchestrator.Rollup{req.Rollup, other}}
+							if r.IntN(2) == 0 { // united, and with the rest of the source
+								whole, rest := [][]orchestrator.Span{{{}}, {{}}}, orchestrator.Span{Name: "after"}
+								req.Rollup.United = func([][2]time.Time) ([][]orchestrator.Span, *orchestrator.Span, bool, error) {
+									return whole, &rest, true, nil
+								}
+							}
+						}
 					}
 					asked := time.Now()
 					ctx, cancel := context.WithCancel(t.Context())
@@ -241,25 +251,30 @@ func (h history) rollup(n byte, shared bool) *orchestrator.Rollup {
 }
 
 func (h history) checkAnswer(t *testing.T, sc driverfactory.SecurityContext, req orchestrator.Request, res *orchestrator.Result, atLeast int64) {
-	who, epoch := res.Rows.First()[0].(string), res.Rows.First()[1].(int64)
-	switch res.RunAs.Identity {
-	case driverfactory.IdentityServiceAccount:
-		shared := req.Rollup != nil && req.Rollup.Shared && res.Rollup != "" && res.RunAs.Reason == "shared_rollup"
-		if who != "service" || !h.fallback && !shared {
-			t.Errorf("%v was told that the service account ran it, and it was %s", sc.Principal, who)
-		}
-	default:
-		if who != sc.Principal.Key() {
-			t.Errorf("%v was given the rows of %s", sc.Principal, who)
-		}
-		if epoch < atLeast {
-			t.Errorf("%v asked in epoch %d and was answered from epoch %d", sc.Principal, atLeast, epoch)
+	for row := range res.Rows.All() { // of several rollups, one each
+		who, epoch := row[0].(string), row[1].(int64)
+		switch res.RunAs.Identity {
+		case driverfactory.IdentityServiceAccount:
+			shared := req.Rollup != nil && req.Rollup.Shared && res.Rollup != "" && res.RunAs.Reason == "shared_rollup"
+			if who != "service" || !h.fallback && !shared {
+				t.Errorf("%v was told that the service account ran it, and it was %s", sc.Principal, who)
+			}
+		default:
+			if who != sc.Principal.Key() {
+				t.Errorf("%v was given the rows of %s", sc.Principal, who)
+			}
+			if epoch < atLeast {
+				t.Errorf("%v asked in epoch %d and was answered from epoch %d", sc.Principal, atLeast, epoch)
+			}
 		}
 	}
 	if res.RunAs.Username != sc.Username || res.RunAs.DataSource != req.Source.Name {
 		t.Errorf("RunAs = %+v, want %s at %s", res.RunAs, sc.Username, req.Source.Name)
 	}
-	want := 1
+	want := max(1, len(res.Rollups))
+	if req.Rollup != nil && req.Rollup.United != nil && res.Rollup != "" {
+		want++
+	}
 	if req.Statement.SQL == "rows 20" {
 		want = 20
 	}

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"runtime"
@@ -41,17 +42,31 @@ type knownRollup struct {
 	key      string    // what its refresh key was answered, as a hash
 }
 
-// reading is a look into tables of a rollup, in place of a statement at the source.
-type reading struct {
-	id     RollupID
-	name   string
-	tables []RollupTable
+// reading is a look into tables of rollups, in place of a statement at the source.
+type reading []RollupPart
+
+// fetchedAt returns when the oldest of the rows were fetched.
+func (r reading) fetchedAt() (oldest time.Time) {
+	for _, part := range r {
+		for _, t := range part.Tables {
+			if oldest.IsZero() || t.BuiltAt.Before(oldest) {
+				oldest = t.BuiltAt
+			}
+		}
+	}
+	return oldest
 }
 
 // readers is whose slots those looks take: the processor's, and no source's.
 var readers = driverfactory.Source{
 	Name:   "pre-aggregations",
 	Limits: driverfactory.Limits{Concurrency: 2 * runtime.GOMAXPROCS(0), PerUserConcurrency: 2, PerUserQueue: 100},
+}
+
+// errNotPreAggregated is Cube's error where no query goes to its source.
+var errNotPreAggregated = &fault.Error{
+	Kind: fault.Invalid, Code: "not_preaggregated", Owner: fault.Admin,
+	Detail: "No pre-aggregation table has been built for this query yet. Please check your refresh worker configuration if it persists.",
 }
 
 // preAggregated answers a from the rollup of its request, where all is there that it needs, and sees to it that what is missing
@@ -65,20 +80,18 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 		o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), why(err))
 		return nil, false, nil
 	}
-	id := a.Rollup.id(own)
-	stored := o.cfg.PreAggregations.Tables(id)
-	k := o.used(id, a.Rollup.Name)
-	tables, due := a.Rollup.tables(k, stored, o.cfg.Now())
-	if due && (k.uses >= enoughUses || len(stored) > 0) {
-		o.build(ctx, own, a.Rollup, id)
-	}
-	if k.uses >= enoughUses {
-		o.inUse(ctx, own, a.Rollup, id)
+	parts := o.parts(own, a.Rollup)
+	rest, ready := a.Rollup.find(parts, o.cfg.Now())
+	o.build(ctx, own, parts)
+	for _, p := range parts {
+		if p.known.uses >= enoughUses {
+			o.inUse(ctx, own, p.Rollup, p.id)
+		}
 	}
 	exact := a.Cache == MustRevalidate || a.Cache == NoCache
 	// Old rows are served while new ones come. Where none came the source answers, as after the failure of a result: what it
 	// refuses this credential by now is not given away here.
-	if len(tables) == 0 || due && (exact || k.err != nil) {
+	if !ready || rest != nil && o.cfg.RollupOnly || slices.ContainsFunc(parts, func(p part) bool { return p.due && (exact || p.known.err != nil) }) {
 		return nil, false, nil
 	}
 	lent := own.choice.Key != a.choice.Key
@@ -88,10 +101,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 			return nil, false, nil
 		}
 	}
-	if err := own.read(a.Rollup, id, tables); err != nil {
-		return nil, false, err
-	}
-	res, err = o.answer(ctx, own)
+	res, err = o.readParts(ctx, own, a.Rollup, parts, rest)
 	if err == nil && lent {
 		// News of the caller ends nothing of the service account's: who may not use the source any more is refused here.
 		if err = o.still(ctx, a); err != nil {
@@ -99,7 +109,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 		}
 	}
 	if err == nil {
-		res.Rollup = a.Rollup.Name
+		res.Rollup, res.Rollups = a.Rollup.Name, used(parts)
 		return res, true, nil
 	}
 	if _, slow := errors.AsType[*ContinueWait](err); slow || !ofRollups(err) && slices.Contains(callers, fault.KindOf(err)) {
@@ -108,6 +118,58 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 	// What a rollup cannot answer, for whatever reason, the source can, under the same credential.
 	o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), why(err))
 	return nil, false, nil
+}
+
+// readParts answers from the tables of parts, and from the rest that the source has.
+func (o *Orchestrators) readParts(ctx context.Context, own *asked, r *Rollup, parts []part, rest *Span) (*Result, error) {
+	if rest != nil {
+		after, err := o.rest(ctx, own, parts[len(parts)-1], *rest)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(slices.Clip(parts), after)
+	}
+	look := *own
+	if err := look.read(r, parts); err != nil {
+		return nil, err
+	}
+	return o.answer(ctx, &look)
+}
+
+// restFor is how long rows that nobody's refresh key is asked about stand for those of the source.
+const restFor = 10 * time.Second
+
+// rest returns the rows of the source that come after those of a rollup, grouped as it is: fetched now, unless that was done so lately
+// that a result of the source would be served. They are kept apart from those of the rollup, and are of the same credential.
+func (o *Orchestrators) rest(ctx context.Context, own *asked, last part, s Span) (part, error) {
+	p := part{Rollup: last.Rollup, id: RollupID{last.id.Scope, sha256.Sum256(append([]byte("rest\x00"), last.id.Structure[:]...))}}
+	goodFor := own.FreshFor
+	if len(own.RefreshKeys) > 0 {
+		goodFor = min(goodFor, restFor)
+	}
+	find := func() bool {
+		t, ok := byPartition(o.cfg.PreAggregations.Tables(p.id))[s.Name]
+		p.tables = []RollupTable{t}
+		return ok
+	}
+	if own.Cache != NoCache && find() && o.cfg.Now().Sub(p.tables[0].BuiltAt) < goodFor && !p.tables[0].BuiltAt.Before(own.FreshSince) {
+		return p, nil
+	}
+	q, err := o.fetching(own, p.Rollup, p.id, s, "")
+	if err != nil {
+		return p, err
+	}
+	q.kind, q.of = ForRollup, p.Name
+	f, _, err := o.await(ctx, q)
+	switch {
+	case err != nil:
+		return p, err
+	case f.err != nil:
+		return p, f.err
+	case !find():
+		return p, fault.New(fault.Gone, "What the source answered was dropped meanwhile.")
+	}
+	return p, nil
 }
 
 // why is what the log says of a failure. The words of a database may quote rows and arguments: they are for who asks.
@@ -139,18 +201,39 @@ func (o *Orchestrators) owning(ctx context.Context, a *asked) (*asked, error) {
 	return &own, check(choice, a.sc)
 }
 
-// read makes a a look into tables.
-func (a *asked) read(r *Rollup, id RollupID, tables []RollupTable) error {
+// read makes a a look into the tables of parts.
+func (a *asked) read(r *Rollup, parts []part) error {
 	// Another table of a partition is another statement: nothing that was kept of the old one is an answer to it.
-	version := driverfactory.Statement{SQL: hex.EncodeToString(id.Structure[:])}
-	for _, t := range tables {
-		version.Args = append(version.Args, t.Partition, t.BuiltAt.UnixNano())
+	var (
+		look    reading
+		version driverfactory.Statement
+	)
+	for _, p := range parts {
+		if len(p.tables) == 0 {
+			continue
+		}
+		look = append(look, RollupPart{ID: p.id, Name: p.Table, Tables: p.tables})
+		version.SQL += hex.EncodeToString(p.id.Structure[:])
+		for _, t := range p.tables {
+			version.Args = append(version.Args, t.Partition, t.BuiltAt.UnixNano())
+		}
+		version.Args = append(version.Args, p.Table)
 	}
-	key, err := resultcache.KeyOf(id.Scope, r.Read, version)
+	key, err := resultcache.KeyOf(a.choice.Key, r.Read, version)
 	a.key = flightKey{Key: key, maxRows: a.MaxRows}
-	a.reading, a.kind, a.of = &reading{id, r.Table, tables}, FromRollup, r.Name
+	a.reading, a.kind, a.of = look, FromRollup, r.Name
 	a.Statement, a.RefreshKeys, a.keys, a.FreshFor, a.FreshSince = r.Read, nil, nil, forever, time.Time{}
 	return err
+}
+
+// used returns the rollups of parts that were read.
+func used(parts []part) (all []UsedRollup) {
+	for _, p := range parts {
+		if len(p.tables) > 0 {
+			all = append(all, UsedRollup{Name: p.Name, RefreshedAt: reading{{Tables: p.tables}}.fetchedAt()})
+		}
+	}
+	return all
 }
 
 const forever = 1<<63 - 1

@@ -85,11 +85,12 @@ type Result struct {
 	Columns     []driverfactory.Column
 	Rows        *Rows // one element per column, of the types driverfactory.Rows promises
 	RunAs       driverfactory.RunAs
-	Cached      bool      // it came from the cache
-	Stale       bool      // and is not known to be fresh: a newer one, or the answer of a refresh key, was not ready in time
-	RefreshedAt time.Time // when the statement ran; of a rollup, when the oldest of its rows were fetched
-	Rollup      string    // the name of the pre-aggregation that it was read from; empty for the source
-	Bytes       int64     // estimate of its size in memory
+	Cached      bool         // it came from the cache
+	Stale       bool         // and is not known to be fresh: a newer one, or the answer of a refresh key, was not ready in time
+	RefreshedAt time.Time    // when the statement ran; of a rollup, when the oldest of its rows were fetched
+	Rollup      string       // the name of the pre-aggregation that answered; empty for the source
+	Rollups     []UsedRollup // whose rows were read: that one, or those that it is read from
+	Bytes       int64        // estimate of its size in memory
 
 	// RefreshKeys are the answers of Request.RefreshKeys, in their order. There are none where the answer did not wait for
 	// them: at a poll, and where it is Stale.
@@ -98,6 +99,12 @@ type Result struct {
 	entry  *resultcache.Entry
 	reader string // who reads it; see resultcache.Entry.Lend
 	held   atomic.Bool
+}
+
+// UsedRollup is a rollup that a Result was read from.
+type UsedRollup struct {
+	Name        string    // "orders.main"
+	RefreshedAt time.Time // when the oldest of its rows were fetched
 }
 
 // NewResult returns a Result of these rows, for programs and tests that answer without Load. Nobody counts it.

@@ -18,6 +18,8 @@ import (
 //
 // Its rows belong to the credential that fetched them, like a result. A person never waits for them: until they are there the
 // source answers, and the second request that could have used them has them built, behind it (design.md §2.12).
+//
+// One that is read from others has Parts, and no rows of its own: of it Name, Shared, Read, Parts and United are set.
 type Rollup struct {
 	Name      string            // "orders.main"
 	Zone      string            // whose clocks its times are read from
@@ -25,7 +27,7 @@ type Rollup struct {
 	Shared    bool              // the service account fetches them, for everybody who may use the source
 
 	Columns []RollupColumn          // of its rows
-	Table   string                  // the name under which Read reads them
+	Table   string                  // the name under which Read reads them; parts of one name are read as one table
 	Read    driverfactory.Statement // in place of Request.Statement, in the SQL of DuckDB
 
 	// Build returns the statement that fetches one partition, or all rows.
@@ -36,6 +38,12 @@ type Rollup struct {
 	// for one row of one column each.
 	Partitions func(from, to time.Time) (spans []Span, all bool, err error)
 	Bounds     [2]driverfactory.Statement
+
+	// Parts are rollups whose rows Read reads in place of its own: all that it needs of each, or the partitions that United says,
+	// of those between two moments for each, of which one may have none; with them rest, which is fetched for this request as a
+	// partition of the last; and whether that is everything which Read is about.
+	Parts  []*Rollup
+	United func(reach [][2]time.Time) (spans [][]Span, rest *Span, all bool, err error)
 
 	// Age says which rows of a partition, or of all, are old at a moment: those fetched before since and, with key, those
 	// fetched when Key was answered otherwise.
@@ -72,6 +80,13 @@ type RollupTable struct {
 	Bytes     int64
 }
 
+// RollupPart is what a statement reads of one rollup: Tables of ID, under Name.
+type RollupPart struct {
+	ID     RollupID
+	Name   string
+	Tables []RollupTable
+}
+
 // PreAggregations keeps the rows of rollups. preagg.Store is one.
 type PreAggregations interface {
 	// IDs returns the rollups that there may be tables of, of the credentials that match agrees to, in no order.
@@ -84,8 +99,8 @@ type PreAggregations interface {
 	// what it took. What goes wrong leaves what there was.
 	Write(ctx context.Context, id RollupID, t RollupTable, columns []RollupColumn, rows driverfactory.Rows) (RollupTable, error)
 
-	// Query runs stmt, which reads name, over the rows of tables.
-	Query(ctx context.Context, id RollupID, name string, tables []RollupTable, stmt driverfactory.Statement) (driverfactory.Rows, error)
+	// Query runs stmt over the rows of parts, which are of one credential. Those of one name are read as one table.
+	Query(ctx context.Context, parts []RollupPart, stmt driverfactory.Statement) (driverfactory.Rows, error)
 
 	// Drop forgets all rows of the credentials that match agrees to. When it returns, nothing reads them any more, and a
 	// Write under way for one of them brings nothing back. An error says what may be left on a disk, unread.
@@ -111,23 +126,73 @@ func (r *Rollup) id(own *asked) RollupID {
 	return id
 }
 
-// tables returns the tables that r reads, none unless all that it needs are stored, and whether anything is to be fetched.
-func (r *Rollup) tables(k knownRollup, stored []RollupTable, now time.Time) (needed []RollupTable, due bool) {
-	due = r.asks(k, now)
-	spans, err := r.spans(k)
-	tables := byPartition(stored)
-	for _, s := range spans {
-		t, ok := tables[s.Name]
-		if !ok {
-			return nil, true
+// part is a rollup whose rows are read, with what is known and stored of it under a credential.
+type part struct {
+	*Rollup
+	id     RollupID
+	known  knownRollup
+	stored map[string]RollupTable // by partition
+
+	tables []RollupTable // those that are read
+	due    bool          // something of it is to be fetched
+}
+
+// parts returns the rollups that r is read from, each of which this is one more use of: r itself, or its Parts.
+func (o *Orchestrators) parts(own *asked, r *Rollup) []part {
+	rollups := r.Parts
+	if len(rollups) == 0 {
+		rollups = []*Rollup{r}
+	}
+	all := make([]part, len(rollups))
+	for i, r := range rollups {
+		id := r.id(own)
+		all[i] = part{Rollup: r, id: id, known: o.used(id, r.Name), stored: byPartition(o.cfg.PreAggregations.Tables(id))}
+	}
+	return all
+}
+
+// find finds the tables that r reads of parts, what is to be fetched of them, and what the source is to be asked for beside them. It
+// reports whether all that r reads are stored.
+func (r *Rollup) find(parts []part, now time.Time) (rest *Span, ready bool) {
+	needed, ready := make([][]Span, len(parts)), true
+	for i := range parts {
+		p := &parts[i]
+		spans, err := p.spans(p.known)
+		ready = ready && err == nil
+		p.due = p.asks(p.known, now)
+		for _, s := range spans {
+			t, ok := p.stored[s.Name]
+			p.due = p.due || !ok || p.outdated(s, t, p.known, now)
 		}
-		due = due || r.outdated(s, t, k, now)
-		needed = append(needed, t)
+		needed[i] = spans
 	}
-	if err != nil {
-		return nil, due
+	if r.United != nil {
+		needed, rest, ready = r.united(parts)
 	}
-	return needed, due
+	some := false
+	for i, spans := range needed {
+		for _, s := range spans {
+			t, ok := parts[i].stored[s.Name]
+			ready = ready && ok
+			parts[i].tables = append(parts[i].tables, t)
+		}
+		ready = ready && (len(spans) > 0 || r.United != nil)
+		some = some || len(spans) > 0
+	}
+	return rest, ready && some
+}
+
+// united returns the partitions that r reads of parts, what comes after them, and whether that is everything.
+func (r *Rollup) united(parts []part) (spans [][]Span, rest *Span, all bool) {
+	reach := make([][2]time.Time, len(parts))
+	for i, p := range parts {
+		if p.known.asked.IsZero() {
+			return nil, nil, false
+		}
+		reach[i] = [2]time.Time{p.known.from, p.known.to}
+	}
+	spans, rest, all, err := r.United(reach)
+	return spans, rest, all && err == nil
 }
 
 // errBounds says that the partitions of a rollup do not hold what is asked for.

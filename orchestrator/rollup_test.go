@@ -26,9 +26,10 @@ import (
 type shelf struct {
 	mu     sync.Mutex
 	tables map[orchestrator.RollupID]map[string]shelved
-	broken error  // of every Query
-	full   error  // of every Write
-	asked  func() // called by every Query
+	broken error                     // of every Query
+	full   error                     // of every Write
+	asked  func()                    // called by every Query
+	read   []orchestrator.RollupPart // by the latest Query
 }
 
 type shelved struct {
@@ -81,7 +82,7 @@ func (s *shelf) Write(ctx context.Context, id orchestrator.RollupID, t orchestra
 	return t, nil
 }
 
-func (s *shelf) Query(_ context.Context, id orchestrator.RollupID, _ string, tables []orchestrator.RollupTable, _ driverfactory.Statement) (driverfactory.Rows, error) {
+func (s *shelf) Query(_ context.Context, parts []orchestrator.RollupPart, _ driverfactory.Statement) (driverfactory.Rows, error) {
 	if s.asked != nil {
 		s.asked()
 	}
@@ -90,13 +91,16 @@ func (s *shelf) Query(_ context.Context, id orchestrator.RollupID, _ string, tab
 	if s.broken != nil {
 		return nil, s.broken
 	}
+	s.read = parts
 	r := &shelfRows{}
-	for _, t := range tables {
-		kept, ok := s.tables[id][t.Partition]
-		if !ok || kept.BuiltAt != t.BuiltAt {
-			return nil, errors.New("the table is gone")
+	for _, part := range parts {
+		for _, t := range part.Tables {
+			kept, ok := s.tables[part.ID][t.Partition]
+			if !ok || kept.BuiltAt != t.BuiltAt {
+				return nil, errors.New("the table is gone")
+			}
+			r.rows = append(r.rows, kept.rows[0])
 		}
-		r.rows = append(r.rows, kept.rows[0])
 	}
 	return r, nil
 }
@@ -850,4 +854,340 @@ func TestWhatCannotBeKeptIsNotFetchedAgainAndAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// joined returns a request that is read from two rollups: one table, and a partition for each of some days.
+func joined(days int) orchestrator.Request {
+	one, other := aggregated(), partitioned(days)
+	one.Rollup.Name, one.Rollup.Table, one.Rollup.Structure[0] = "users.all", "users__all", 9
+	one.Rollup.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+		return driverfactory.Statement{SQL: "read x -- users"}, nil
+	}
+	other.Rollup = &orchestrator.Rollup{Name: "orders.joined", Read: other.Rollup.Read, Parts: []*orchestrator.Rollup{other.Rollup, one.Rollup}}
+	return other
+}
+
+// readOf writes what a statement read of each rollup.
+func (s *shelf) readOf() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for _, part := range s.read {
+		name := part.Name + ":"
+		for _, t := range part.Tables {
+			name += " " + t.Partition
+		}
+		all = append(all, fmt.Sprintf("%s of %t", strings.TrimSpace(name), part.ID.Scope == s.read[0].ID.Scope))
+	}
+	return strings.Join(all, ", ")
+}
+
+// What is read from several rollups has each of them built behind the second request, as it would be by itself, and is answered from
+// all of them as soon as they are there.
+func TestSeveralRollupsAreReadTogether(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+		for _, name := range []string{"alice", "bob"} {
+			sc := person(name)
+			w.grant(sc.Principal, 1)
+			for n, want := range []string{"", "", "orders.joined", "orders.joined"} {
+				res := asksFor(t, o, sc, joined(2))
+				if res.Rollup != want {
+					t.Errorf("request %d of %s is answered from %q, want %q", n+1, name, res.Rollup, want)
+				}
+				for row := range res.Rows.All() {
+					if row[0] != sc.Principal.Key() {
+						t.Errorf("request %d of %s was given rows of %v", n+1, name, row[0])
+					}
+				}
+				if want == "" {
+					continue
+				}
+				if len(res.Rollups) != 2 || res.Rollups[0].Name != "orders.main" || res.Rollups[1].Name != "users.all" || res.RefreshedAt.After(res.Rollups[0].RefreshedAt) || res.RefreshedAt.After(res.Rollups[1].RefreshedAt) {
+					t.Errorf("request %d of %s was read from %+v, the oldest at %s", n+1, name, res.Rollups, res.RefreshedAt)
+				}
+			}
+			if got, want := s.readOf(), "orders__main: 20240101 20240102 of true, users__all: of true"; got != want {
+				t.Errorf("read %q, want %q", got, want)
+			}
+			// A part answers by itself too.
+			if res := asksFor(t, o, sc, partitioned(2)); res.Rollup != "orders.main" || len(res.Rollups) != 1 {
+				t.Errorf("a part by itself is answered from %q, %+v", res.Rollup, res.Rollups)
+			}
+		}
+		if builds, users := w.ran(rollupBuild+" 20240101"), w.ran("read x -- users"); builds != 2 || users != 2 {
+			t.Errorf("%d and %d builds for two people, want each their own", builds, users)
+		}
+		if _, err := o.Build(t.Context(), person("alice"), joined(2)); !errors.Is(err, fault.Invalid) {
+			t.Errorf("what has no rows of its own is built: %v", err)
+		}
+	})
+}
+
+// One of several that is missing, old or failed is as it would be by itself: the source answers, or old rows do while new ones come.
+func TestOneOfSeveralRollupsIsMissingOrOld(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		failing := joined(2)
+		failing.Rollup.Parts[1].Build = func(orchestrator.Span) (driverfactory.Statement, error) {
+			return driverfactory.Statement{SQL: "fail"}, nil
+		}
+		for n := range 4 {
+			if res := asksFor(t, o, alice, failing); res.Rollup != "" {
+				t.Errorf("request %d is answered from %q, half of which cannot be built", n+1, res.Rollup)
+			}
+		}
+		if n := w.ran(rollupBuild + " 20240101"); n != 1 {
+			t.Errorf("%d builds of the half that can, want 1", n)
+		}
+		time.Sleep(time.Minute)
+		asksFor(t, o, alice, joined(2)) // the other half is tried again
+		if res := asksFor(t, o, alice, joined(2)); res.Rollup == "" {
+			t.Error("with both halves there the source answers")
+		}
+		if res := asksFor(t, o, alice, joined(3)); res.Rollup != "" {
+			t.Error("a partition that is not there is answered")
+		}
+		if res := asksFor(t, o, alice, joined(3)); res.Rollup == "" {
+			t.Error("the partition was not built behind it")
+		}
+		time.Sleep(time.Hour)
+		exact := joined(3)
+		exact.Cache = orchestrator.MustRevalidate
+		if res := asksFor(t, o, alice, exact); res.Rollup != "" {
+			t.Error("who wants nothing old is answered from what is old")
+		}
+		if res := asksFor(t, o, alice, exact); res.Rollup == "" {
+			t.Error("all parts were not renewed behind it")
+		}
+		time.Sleep(time.Hour)
+		exact.Rollup.Parts[0].Age = func(orchestrator.Span, time.Time) (time.Time, bool) { return time.Time{}, false }
+		if res := asksFor(t, o, alice, exact); res.Rollup != "" {
+			t.Error("who wants nothing old is answered where one of two is old")
+		}
+		if res := asksFor(t, o, alice, exact); res.Rollup == "" {
+			t.Error("the one that was old was not renewed behind it")
+		}
+		s.mu.Lock()
+		s.broken = errors.New("broken")
+		s.mu.Unlock()
+		again := joined(2)
+		if res := asksFor(t, o, alice, again); res.Rollup != "" {
+			t.Errorf("rollups that cannot be read are answered from %q", res.Rollup)
+		}
+	})
+}
+
+// Of rollups that are united the partitions are read that the plan says; one of them may have none.
+func TestUnitedRollupsAreReadAsThePlanSays(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		united := func(whole bool, of ...int) orchestrator.Request {
+			old, late := partitioned(3), partitioned(3)
+			late.Rollup.Name, late.Rollup.Structure[0] = "orders.late", 7
+			partial := old.Rollup.Partitions
+			old.Rollup.Partitions = func(from, to time.Time) ([]orchestrator.Span, bool, error) {
+				spans, _, err := partial(from, to)
+				return spans, false, err // by itself it would not do
+			}
+			old.Rollup = &orchestrator.Rollup{Name: "orders.both", Read: old.Rollup.Read, Parts: []*orchestrator.Rollup{old.Rollup, late.Rollup}}
+			old.Rollup.United = func(reach [][2]time.Time) (spans [][]orchestrator.Span, rest *orchestrator.Span, all bool, err error) {
+				for i, r := range reach {
+					if r[0].Format(time.DateOnly) != "2024-01-01" || r[1].Format(time.DateOnly) != "2024-01-31" {
+						return nil, nil, false, fmt.Errorf("the bounds are %v", r)
+					}
+					days, _, err := partial(r[0], r[1])
+					if err != nil {
+						return nil, nil, false, err
+					}
+					var read []orchestrator.Span
+					for d, s := range days {
+						if d < len(of) && of[d] == i {
+							read = append(read, s)
+						}
+					}
+					spans = append(spans, read)
+				}
+				return spans, nil, whole, nil
+			}
+			return old
+		}
+		asksFor(t, o, alice, united(true, 0, 1, 1))
+		asksFor(t, o, alice, united(true, 0, 1, 1))
+		for _, tt := range []struct {
+			req        orchestrator.Request
+			want, used string
+		}{
+			{united(true, 0, 1, 1), "orders__main: 20240101 of true, orders__main: 20240102 20240103 of true", "orders.main orders.late"},
+			{united(true, 0, 0), "orders__main: 20240101 20240102 of true", "orders.main"},
+			{united(true, 1), "orders__main: 20240101 of true", "orders.late"},
+			{united(true), "", ""},
+			{united(false, 0, 1, 1), "", ""},
+		} {
+			s.mu.Lock()
+			s.read = nil
+			s.mu.Unlock()
+			res := asksFor(t, o, alice, tt.req)
+			var names []string
+			for _, r := range res.Rollups {
+				names = append(names, r.Name)
+			}
+			if got, used := s.readOf(), strings.Join(names, " "); got != tt.want || used != tt.used || (res.Rollup != "") != (tt.want != "") {
+				t.Errorf("%q read %q of %q, want %q of %q", res.Rollup, got, used, tt.want, tt.used)
+			}
+		}
+	})
+}
+
+// In rollup-only mode nothing goes to the source: what no rollup holds is refused in Cube's words, and so is what is not built yet,
+// which is built at once.
+func TestRollupOnlyModeAsksNoSource(t *testing.T) {
+	s := &shelf{tables: map[orchestrator.RollupID]map[string]shelved{}}
+	inBubble(t, orchestrator.Config{PreAggregations: s, RollupOnly: true}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		exact, both := aggregated(), joined(1)
+		exact.Cache, both.Rollup.Parts[0].Structure[0] = orchestrator.NoCache, 5
+		rest := joined(1)
+		rest.Rollup.Parts = rest.Rollup.Parts[:1]
+		rest.Rollup.Parts[0].Structure[0] = 6
+		rest.Rollup.United = func(reach [][2]time.Time) ([][]orchestrator.Span, *orchestrator.Span, bool, error) {
+			spans, _, err := rest.Rollup.Parts[0].Partitions(reach[0][0], reach[0][1])
+			return [][]orchestrator.Span{spans}, &orchestrator.Span{Name: "after"}, true, err
+		}
+		for n, tt := range []struct {
+			req     orchestrator.Request
+			refused bool
+			passed  time.Duration // before
+		}{
+			{query(source("db", driverfactory.Limits{}), rollupSource), true, 0},
+			{aggregated(), true, 0},
+			{aggregated(), false, 0},
+			{both, true, 0},
+			{both, false, 0},
+			{rest, true, 0},
+			{rest, true, 0}, // what comes after the rollup is the source's
+			{exact, true, time.Hour},
+			{exact, false, 0},
+		} {
+			time.Sleep(tt.passed)
+			res, err := o.Load(t.Context(), alice, tt.req)
+			synctest.Wait()
+			e, _ := errors.AsType[*fault.Error](err)
+			switch {
+			case tt.refused && (e == nil || e.Kind != fault.Invalid || e.Code != "not_preaggregated" ||
+				e.Detail != "No pre-aggregation table has been built for this query yet. Please check your refresh worker configuration if it persists."):
+				t.Errorf("request %d is answered %v", n+1, err)
+			case !tt.refused && err != nil:
+				t.Errorf("request %d: %v", n+1, err)
+			case err == nil && res.Rollup == "":
+				t.Errorf("request %d went to the source", n+1)
+			}
+			res.Close()
+		}
+		if n := w.ran(rollupSource) + w.ran(rollupBuild+" after"); n != 0 {
+			t.Errorf("%d statements went to the source", n)
+		}
+		if _, err := o.Load(t.Context(), person("mallory"), aggregated()); !errors.Is(err, fault.ReauthorizationRequired) {
+			t.Errorf("somebody without a grant is answered %v", err)
+		}
+	})
+}
+
+// What comes after the rollups of a union is asked of the source for who asks, who waits for it as for any statement; it is kept as long
+// as a result would be served, for them alone.
+func TestARollupIsReadWithTheRestOfItsSource(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+		after := orchestrator.Span{Name: "after", From: time.Date(2024, 1, 3, 0, 0, 0, 0, time.UTC), To: time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC)}
+		with := func(rest string) orchestrator.Request {
+			req := partitioned(2)
+			of := *req.Rollup
+			build := of.Build
+			of.Build = func(s orchestrator.Span) (driverfactory.Statement, error) {
+				if s == after {
+					return driverfactory.Statement{SQL: rest}, nil
+				}
+				return build(s)
+			}
+			req.Rollup = &orchestrator.Rollup{Name: "orders.both", Read: of.Read, Parts: []*orchestrator.Rollup{&of}}
+			req.Rollup.United = func(reach [][2]time.Time) ([][]orchestrator.Span, *orchestrator.Span, bool, error) {
+				spans, _, err := of.Partitions(reach[0][0], reach[0][1])
+				return [][]orchestrator.Span{spans}, &after, true, err
+			}
+			return req
+		}
+		const rest = "read x -- rest"
+		for _, name := range []string{"alice", "bob"} {
+			sc := person(name)
+			w.grant(sc.Principal, 1)
+			ran := w.ran(rest)
+			for n := range 4 {
+				res := asksFor(t, o, sc, with(rest))
+				if want := map[bool]string{true: "orders.both"}[n > 1]; res.Rollup != want {
+					t.Errorf("request %d of %s is answered from %q, want %q", n+1, name, res.Rollup, want)
+				}
+				for row := range res.Rows.All() {
+					if row[0] != sc.Principal.Key() {
+						t.Errorf("request %d of %s was given rows of %v", n+1, name, row[0])
+					}
+				}
+				if n > 1 && (len(res.Rollups) != 1 || res.Rollups[0].Name != "orders.main") {
+					t.Errorf("it was read from %+v", res.Rollups)
+				}
+			}
+			if got, want := s.readOf(), "orders__main: 20240101 20240102 of true, orders__main: after of true"; got != want {
+				t.Errorf("read %q, want %q", got, want)
+			}
+			if n := w.ran(rest) - ran; n != 1 {
+				t.Errorf("the rest of %s was asked for %d times in one moment, want once", name, n)
+			}
+		}
+
+		alice, ran := person("alice"), w.ran(rest)
+		time.Sleep(10 * time.Second)
+		now := w.change("x")
+		res := asksFor(t, o, alice, with(rest))
+		last := int64(0)
+		for row := range res.Rows.All() {
+			last = row[2].(int64)
+		}
+		if last != now || w.ran(rest) != ran+1 {
+			t.Errorf("after ten seconds the rest is %d, asked for %d times more, want %d", last, w.ran(rest)-ran, now)
+		}
+		exact := with(rest)
+		exact.Cache = orchestrator.NoCache
+		if asksFor(t, o, alice, exact); w.ran(rest) != ran+2 {
+			t.Error("who wants nothing kept is answered with a rest that was")
+		}
+
+		// It takes its time, and is waited for as a statement is.
+		slow := with("sleep 15s read x -- rest")
+		slow.Cache = orchestrator.NoCache
+		if _, err := o.Load(t.Context(), alice, slow); !errors.As(err, new(*orchestrator.ContinueWait)) {
+			t.Errorf("a rest that takes 15 s is answered after 10 s: %v", err)
+		}
+		time.Sleep(6 * time.Second)
+		if res := asksFor(t, o, alice, slow); res.Rollup != "orders.both" {
+			t.Errorf("the next poll is answered from %q", res.Rollup)
+		}
+
+		// What the source refuses it refuses for the whole query, and a revocation leaves nothing of it.
+		refused := with("refuse -- rest")
+		refused.Cache, refused.Statement.SQL = orchestrator.NoCache, "refuse"
+		if res, err := o.Load(t.Context(), alice, refused); err == nil {
+			t.Errorf("what the source refuses is answered from %q", res.Rollup)
+		}
+		w.revoke(alice.Principal)
+		o.Forget(alice.Principal.Key(), "app", 0, true)
+		synctest.Wait()
+		for id := range s.tables {
+			if id.Scope.Principal == alice.Principal {
+				t.Errorf("there are rows of %+v", id.Scope)
+			}
+		}
+		if _, err := o.Load(t.Context(), alice, with(rest)); !errors.Is(err, fault.ReauthorizationRequired) {
+			t.Errorf("after a revocation she is answered %v", err)
+		}
+	})
 }

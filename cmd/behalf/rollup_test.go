@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,15 +40,54 @@ const rolledUp = `cubes:
   - name: published
     extends: sales
     meta: {shared_rollup: true}
+  - name: places
+    sql: SELECT DISTINCT region FROM orders
+    dimensions:
+      - {name: region, sql: region, type: string, primary_key: true, public: true}
+    pre_aggregations:
+      - {name: all, dimensions: [region]}
+  - name: placed
+    extends: sales
+    joins:
+      - {name: places, relationship: many_to_one, sql: "{CUBE.region} = {places.region}"}
+    dimensions:
+      - {name: id, sql: id, type: number, primary_key: true}
+    pre_aggregations:
+      - {name: joined, type: rollup_join, measures: [total], dimensions: [places.region], rollups: [by_day, places.all]}
+      - {name: both, type: rollup_lambda, rollups: [early, late]}
+      - {name: live, type: rollup_lambda, union_with_source_data: true, rollups: [first]}
+      - name: first
+        measures: [total]
+        dimensions: [status]
+        time_dimension: created_at
+        granularity: day
+        partition_granularity: day
+        build_range_end: {sql: "SELECT MIN(created_at) FROM {CUBE.sql()}"}
+      - name: early
+        measures: [count]
+        dimensions: [status]
+        time_dimension: created_at
+        granularity: day
+        partition_granularity: year
+        build_range_end: {sql: "SELECT MIN(created_at) FROM {CUBE.sql()}"}
+      - name: late
+        measures: [count]
+        dimensions: [status]
+        time_dimension: created_at
+        granularity: day
+        partition_granularity: month
 `
 
 // Queries that those rollups hold.
 const (
 	ofSales   = `{"measures":["sales.count","sales.total"],"dimensions":["sales.region"],"timeDimensions":[{"dimension":"sales.created_at","granularity":"month"}],"order":{"sales.created_at":"asc","sales.region":"asc"}}`
+	ofPlaces  = `{"measures":["placed.total"],"dimensions":["places.region"],"order":{"places.region":"asc"}}`
+	ofStatus  = `{"measures":["placed.count"],"dimensions":["placed.status"],"order":{"placed.status":"asc"}}`
+	ofTotals  = `{"measures":["placed.total"],"dimensions":["placed.status"],"order":{"placed.status":"asc"}}`
 	published = `{"measures":["published.total"],"dimensions":["published.region"],"order":{"published.region":"asc"}}`
 )
 
-// rollupOf returns the pre-aggregation that answered.
+// rollupOf returns the rollups that an answer was read from.
 func rollupOf(t *testing.T, a asked) (id string) {
 	t.Helper()
 	var body struct {
@@ -57,9 +97,12 @@ func rollupOf(t *testing.T, a asked) (id string) {
 	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
 		t.Fatal(err)
 	}
+	var all []string
 	for _, used := range body.Used {
-		id = used.PreAggregationID
+		all = append(all, used.PreAggregationID)
 	}
+	slices.Sort(all)
+	id = strings.Join(all, " ")
 	if body.External != (id != "") {
 		t.Errorf("external is %t, and the rollup %q", body.External, id)
 	}
@@ -196,6 +239,59 @@ func TestWhatIsInUseIsFetchedBeforeAnybodyAsks(t *testing.T) {
 	})
 	if n := w.parquet(); n != 0 {
 		t.Errorf("%d files of who has disconnected", n)
+	}
+}
+
+// Rollups that are joined, and those of different times, answer together what the source did, each person's from their own rows.
+func TestSeveralRollupsAnswerTogether(t *testing.T) {
+	w := newWorld(t, worldConfig{})
+	w.write("model/rollups.yml", rolledUp)
+	w.restart()
+	for _, b := range []*browser{w.alice, w.bob} {
+		w.connect(b, "databricks")
+	}
+	for query, rollups := range map[string]string{ofPlaces: "placed.by_day places.all", ofStatus: "placed.early placed.late", ofTotals: "placed.first"} {
+		of := map[*browser]asked{}
+		for _, b := range []*browser{w.alice, w.bob} {
+			atSource := w.ask(b, query)
+			atSource.ran(t, "user", b.username)
+			if id := rollupOf(t, atSource); id != "" {
+				t.Errorf("the first answer of %s is read from %s", b.username, id)
+			}
+			of[b] = w.askRollup(b, query, rollups)
+			of[b].ran(t, "user", b.username)
+			if !reflect.DeepEqual(of[b].Data, atSource.Data) {
+				t.Errorf("the rollups of %s answer %v, and the source %v", b.username, of[b].Data, atSource.Data)
+			}
+		}
+		if reflect.DeepEqual(of[w.alice].Data, of[w.bob].Data) {
+			t.Errorf("alice and bob see the same rows: %v", of[w.alice].Data)
+		}
+	}
+}
+
+// Where nothing but rollups is to answer, nothing asks the warehouse for an answer.
+func TestRollupOnlyMode(t *testing.T) {
+	w := newWorld(t, worldConfig{yaml: "preaggs: {rollup_only: true}\n"})
+	w.write("model/rollups.yml", rolledUp)
+	w.restart()
+	w.connect(w.alice, "databricks")
+	const sentence = "Error: No pre-aggregation table has been built for this query yet. Please check your refresh worker configuration if it persists."
+	for _, q := range []string{`{"measures":["sales.count"],"dimensions":["sales.status"]}`, ofSales} {
+		if a := w.ask(w.alice, q); a.status != http.StatusBadRequest || !strings.Contains(a.body, sentence) {
+			t.Errorf("%s is answered %d %s", q, a.status, a.body)
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if a := w.ask(w.alice, ofSales); a.status == http.StatusOK {
+			if id := rollupOf(t, a); id != "sales.by_day" {
+				t.Errorf("it is read from %q", id)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the rollup was not built")
+		}
 	}
 }
 

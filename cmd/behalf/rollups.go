@@ -149,17 +149,20 @@ func (r rollups) Write(ctx context.Context, id orchestrator.RollupID, t orchestr
 }
 
 // Query implements orchestrator.PreAggregations. A table that was written again meanwhile is fault.Gone.
-func (r rollups) Query(ctx context.Context, id orchestrator.RollupID, name string, tables []orchestrator.RollupTable, stmt driverfactory.Statement) (driverfactory.Rows, error) {
-	stored := map[orchestrator.RollupTable]preagg.Table{}
-	for _, t := range r.Store.Tables(preagg.ID(id)) {
-		stored[tableOf(t)] = t
-	}
-	read := make([]preagg.Table, len(tables))
-	for i, t := range tables {
-		var ok bool
-		if read[i], ok = stored[t]; !ok {
-			return nil, fault.New(fault.Gone, "A part of the rollup was fetched again meanwhile.")
+func (r rollups) Query(ctx context.Context, parts []orchestrator.RollupPart, stmt driverfactory.Statement) (driverfactory.Rows, error) {
+	read := make([]preagg.Part, len(parts))
+	for i, part := range parts {
+		stored := map[orchestrator.RollupTable]preagg.Table{}
+		for _, t := range r.Store.Tables(preagg.ID(part.ID)) {
+			stored[tableOf(t)] = t
+		}
+		read[i] = preagg.Part{ID: preagg.ID(part.ID), Name: part.Name, Tables: make([]preagg.Table, len(part.Tables))}
+		for j, t := range part.Tables {
+			var ok bool
+			if read[i].Tables[j], ok = stored[t]; !ok {
+				return nil, fault.New(fault.Gone, "A part of the rollup was fetched again meanwhile.")
+			}
 		}
 	}
-	return r.Store.Query(ctx, preagg.ID(id), name, read, stmt)
+	return r.Store.Query(ctx, read, stmt)
 }

@@ -324,7 +324,7 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 		return err
 	}
 	s.orchestrators = orchestrator.New(orchestrator.Config{
-		PreAggregations: s.preAggregations(), Used: s.usedRollup(), Shared: s.shared,
+		PreAggregations: s.preAggregations(), RollupOnly: s.cfg.Preaggs.RollupOnly, Used: s.usedRollup(), Shared: s.shared,
 		Drivers: s.factory, Capacity: capacity, FellBack: s.fellBack, Stage: s.stages(), Observer: s.page,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },

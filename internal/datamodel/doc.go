@@ -17,6 +17,6 @@
 // A file with marks of Jinja is rendered first, once. Problems of what was rendered are told at the lines of the template.
 //
 // What Cube knows and this package does not build is refused by name and place, because a rule that is silently
-// ignored gives wrong rows. What only costs speed (pre-aggregations other than rollups) is read, checked, and named by
+// ignored gives wrong rows. What only costs speed (pre-aggregations of types that are not built) is read, checked, and named by
 // Model.Notices; such queries go to the source. Comments name the sections of cube-data-model.md.
 package datamodel

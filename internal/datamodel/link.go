@@ -40,6 +40,11 @@ func (l *loader) link() *Model {
 			l.preAggregations(m, c, d)
 		}
 	}
+	for _, d := range l.order {
+		if c := m.byName[d.Name]; c != nil {
+			l.composed(m, c, d)
+		}
+	}
 	l.rowRules(m)
 	l.checkTemplates(m)
 	for _, c := range m.cubes {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/behalf-project/behalf/internal/spelling"
 )
 
 // PreAggregation is one that a cube defines (cube-data-model.md §19). A rollup is a query of its own, whose rows the others
@@ -11,13 +13,16 @@ import (
 type PreAggregation struct {
 	Cube     string
 	Name     string
-	Type     string // "rollup", or one that is not built: its queries go to the source
+	Type     string // Rollup, RollupJoin, RollupLambda, or one that is not built: its queries go to the source
 	Position Position
 
 	Measures   []Reference
 	Dimensions []Reference
 	Segments   []Reference
 	Times      []Reference // with their granularities; partitions are of the first
+
+	Rollups    []*PreAggregation // whose rows a rollup_join joins and a rollup_lambda unites, in the order of the file
+	WithSource bool              // a rollup_lambda unites them with rows of the source that they do not hold yet
 
 	Partition  string    // granularity of its partitions, hour to year; or "" for one table
 	BuildStart *Template // from where partitions reach: SQL that returns a moment; nil for the first row
@@ -37,16 +42,20 @@ type Index struct {
 	Columns []string // full names of members; none where it is SQL
 }
 
-// Rollup is the Type of pre-aggregations that are built.
-const Rollup = "rollup"
+// The types of pre-aggregations that answer queries. Rows are kept of the first alone: the others are read from those.
+const (
+	Rollup       = "rollup"
+	RollupJoin   = "rollup_join"
+	RollupLambda = "rollup_lambda"
+)
 
 // FullName returns "cube.name".
 func (p *PreAggregation) FullName() string { return p.Cube + "." + p.Name }
 
 var preAggregationTypes = map[string]string{
 	"rollup": Rollup, "original_sql": "original_sql", "originalSql": "original_sql",
-	"rollup_join": "rollup_join", "rollupJoin": "rollup_join",
-	"rollup_lambda": "rollup_lambda", "rollupLambda": "rollup_lambda",
+	"rollup_join": RollupJoin, "rollupJoin": RollupJoin,
+	"rollup_lambda": RollupLambda, "rollupLambda": RollupLambda,
 	"auto_rollup": "auto_rollup", "autoRollup": "auto_rollup",
 }
 
@@ -58,6 +67,7 @@ type rollup struct {
 	members map[Kind][]word
 	times   []rollupTime
 	indexes []rollupIndex
+	rollups []word
 }
 
 // rollupTime is a time dimension of a rollup and its granularity.
@@ -74,14 +84,16 @@ func (l *loader) preAggregation(d *definition, n *node) {
 	name, pos, ok := l.name(n, "a pre-aggregation")
 	var (
 		alone rollupTime
+		raw   bool // it is said to be built from SQL that is kept at the source
 		p     = rollup{members: map[Kind][]word{}}
 		read  = map[string]func(*node){}
 	)
 	p.PreAggregation = PreAggregation{Cube: d.Name, Name: name, Type: Rollup, Position: pos, External: true, Scheduled: true, AllowNonStrict: true}
-	for _, key := range strings.Fields(`name use_original_sql_pre_aggregations rollups rollup_references union_with_source_data
-		unique_key_columns read_only stream_offset output_column_types sql_alias`) {
+	for _, key := range strings.Fields("name unique_key_columns read_only stream_offset output_column_types sql_alias") {
 		read[key] = ignore
 	}
+	read["rollups"], read["rollup_references"] = l.words(&p.rollups), l.words(&p.rollups)
+	read["use_original_sql_pre_aggregations"], read["union_with_source_data"] = l.flag(&raw), l.flag(&p.WithSource)
 	read["type"] = oneOf(l, &p.Type, "type", preAggregationTypes)
 	for kind, key := range map[Kind]string{Measure: "measures", Dimension: "dimensions", Segment: "segments"} {
 		read[key] = func(n *node) {
@@ -134,15 +146,23 @@ func (l *loader) preAggregation(d *definition, n *node) {
 		switch {
 		case t.dimension == (word{}):
 			l.fail(t.granularity.pos, "", "pre-aggregation %s has a granularity, and no time_dimension that it is of", name)
-		case t.granularity == (word{}) && p.Type == Rollup:
+		case t.granularity == (word{}) && (p.Type == Rollup || p.Type == RollupJoin):
 			l.fail(t.dimension.pos, "", "pre-aggregation %s has the time dimension %s without a granularity", name, t.dimension.text)
 		}
 	}
 	if p.Partition != "" && len(p.times) == 0 {
 		l.fail(pos, "", "pre-aggregation %s has a partition_granularity, which needs a time_dimension", name)
 	}
-	if p.Type != Rollup {
+	composed := p.Type == RollupJoin || p.Type == RollupLambda
+	switch {
+	case composed && len(p.rollups) == 0:
+		l.fail(pos, "", "pre-aggregation %s needs the rollups that it is read from", name)
+	case !composed && p.Type != Rollup:
 		l.notice(pos, "pre-aggregation %s.%s is not built; its queries go to the data source", d.Name, name)
+	case raw:
+		l.notice(pos, "pre-aggregation %s.%s is built from its cube itself: original_sql is not built, for use_original_sql_pre_aggregations to use", d.Name, name)
+	case p.WithSource && p.Type != RollupLambda:
+		l.notice(pos, "pre-aggregation %s.%s is no rollup_lambda: its union_with_source_data has no effect", d.Name, name)
 	}
 	d.rollups = append(d.rollups, p)
 }
@@ -237,6 +257,44 @@ func (l *loader) preAggregations(m *Model, c *Cube, d *definition) {
 			}
 		}
 		c.PreAggregations = append(c.PreAggregations, &p)
+	}
+}
+
+// composed finds the rollups that those of c are read from, once those of all cubes are complete.
+func (l *loader) composed(m *Model, c *Cube, d *definition) {
+	for i, raw := range d.rollups {
+		p := c.PreAggregations[i]
+		for _, w := range raw.rollups {
+			cube, name, qualified := strings.Cut(w.text, ".")
+			of := c
+			switch {
+			case !qualified:
+				name = cube
+			case !current(cube):
+				of = m.Cube(cube)
+			}
+			var (
+				found *PreAggregation
+				known []string
+			)
+			if of != nil {
+				for _, other := range of.PreAggregations {
+					if known = append(known, other.Name); other.Name == name {
+						found = other
+					}
+				}
+			}
+			switch {
+			case p.Type != RollupJoin && p.Type != RollupLambda:
+				l.fail(w.pos, "", "pre-aggregation %s: what is of the type %s is not read from others", p.Name, p.Type)
+			case found == nil:
+				l.fail(w.pos, "", "pre-aggregation %s: there is no pre-aggregation %q%s", p.Name, w.text, spelling.DidYouMean(name, known))
+			case found.Type != Rollup:
+				l.fail(w.pos, "", "pre-aggregation %s is read from rollups, and %s is of the type %s", p.Name, found.FullName(), found.Type)
+			default:
+				p.Rollups = append(p.Rollups, found)
+			}
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ const rolledUp = `cubes:
     sql_table: users
     dimensions: [{name: id, sql: id, type: number, primary_key: true}, {name: country, sql: country, type: string}]
     measures: [{name: count, type: count}]
+    pre_aggregations: [{name: all, dimensions: [id, country]}]
   - name: orders
     sql_table: orders
     refresh_key: {every: 10 minutes}
@@ -37,8 +38,10 @@ const rolledUp = `cubes:
         build_range_end: {sql: "SELECT MAX(at) FROM {CUBE.sql()}"}
         refresh_key: {every: 1 day, incremental: true, update_window: 7 day}
         indexes: [{name: by_status, columns: [status, users.country]}]
-      - {name: plain, time_dimensions: [{dimension: at, granularity: fiscal}, {dimension: orders.at, granularity: hour}], refresh_key: {incremental: true}, external: false, scheduled_refresh: false, allow_non_strict_date_range_match: false}
+      - {name: plain, time_dimensions: [{dimension: at, granularity: fiscal}, {dimension: orders.at, granularity: hour}], refresh_key: {incremental: true}, external: false, scheduled_refresh: false, unionWithSourceData: true, allow_non_strict_date_range_match: false}
       - {name: raw, type: originalSql, indexes: [{name: i, columns: [some_column]}]}
+      - {name: both, type: rollupLambda, rollups: [CUBE.main, plain]}
+      - {name: with_users, type: rollup_join, measures: [count], dimensions: [users.country], rollup_references: [orders.main, users.all], use_original_sql_pre_aggregations: true}
   - name: returns
     extends: orders
     sql_table: returns
@@ -67,8 +70,12 @@ func shown(p *datamodel.PreAggregation) string {
 		}
 		return t.Source
 	}
+	var of []string
+	for _, r := range p.Rollups {
+		of = append(of, r.FullName())
+	}
 	k := p.RefreshKey
-	return fmt.Sprintf("%s %s [%s] [%s] [%s] [%s] %s|%s|%s %s %s %t %v %v ext=%t sched=%t loose=%t shared=%t", p.FullName(), p.Type, names(p.Measures), names(p.Dimensions),
+	return fmt.Sprintf("%s %s%s [%s] [%s] [%s] [%s] %s|%s|%s %s %s %t %v %v ext=%t sched=%t loose=%t shared=%t", p.FullName(), p.Type, of, names(p.Measures), names(p.Dimensions),
 		names(p.Segments), names(p.Times), p.Partition, sql(p.BuildStart), sql(p.BuildEnd), k.Every, sql(k.SQL), k.Incremental, k.UpdateWindow, p.Indexes, p.External, p.Scheduled, p.AllowNonStrict, p.Shared)
 }
 
@@ -80,25 +87,41 @@ func TestPreAggregationsAreResolved(t *testing.T) {
 			got = append(got, shown(p))
 		}
 	}
-	main := "%s.main rollup [%[1]s/%[1]s.count,%[1]s/%[1]s.total] [%[1]s/%[1]s.status,users/users.country,%s/users.id] [%[1]s/%[1]s.done] [%[1]s/%[1]s.at.day] month|SELECT DATE '2023-01-01'|" +
+	main := "%s.main rollup[] [%[1]s/%[1]s.count,%[1]s/%[1]s.total] [%[1]s/%[1]s.status,users/users.country,%s/users.id] [%[1]s/%[1]s.done] [%[1]s/%[1]s.at.day] month|SELECT DATE '2023-01-01'|" +
 		"SELECT MAX(at) FROM {CUBE.sql()} 24h0m0s - true {0 604800} [{by_status [%[1]s.status users.country]}] ext=true sched=true loose=true shared=%[3]t"
 	want := []string{
+		"users.all rollup[] [] [users/users.id,users/users.country] [] [] |-|- 1h0m0s - false {0 0} [] ext=true sched=true loose=true shared=false",
 		fmt.Sprintf(main, "orders", "orders.users", false),
-		"orders.plain rollup [] [] [] [orders/orders.at.fiscal,orders/orders.at.hour] |-|- 10m0s - true {0 0} [] ext=false sched=false loose=false shared=true",
-		"orders.raw original_sql [] [] [] [] |-|- 10m0s - false {0 0} [{i []}] ext=true sched=true loose=true shared=true",
+		"orders.plain rollup[] [] [] [] [orders/orders.at.fiscal,orders/orders.at.hour] |-|- 10m0s - true {0 0} [] ext=false sched=false loose=false shared=true",
+		"orders.raw original_sql[] [] [] [] [] |-|- 10m0s - false {0 0} [{i []}] ext=true sched=true loose=true shared=true",
+		"orders.both rollup_lambda[orders.main orders.plain] [] [] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=true",
+		"orders.with_users rollup_join[orders.main users.all] [orders/orders.count] [users/users.country] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false",
 		fmt.Sprintf(main, "returns", "orders.users", false),
-		"returns.plain rollup [returns/returns.count] [] [] [] |-|- 0s SELECT 1 false {0 0} [] ext=true sched=true loose=true shared=false",
-		"returns.raw original_sql [] [] [] [] |-|- 10m0s - false {0 0} [{i []}] ext=true sched=true loose=true shared=false",
-		"returns.old rollup [returns/returns.count] [returns/returns.status] [returns/returns.done] [returns/returns.at.day] |SELECT 1|SELECT 2 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false",
+		"returns.plain rollup[] [returns/returns.count] [] [] [] |-|- 0s SELECT 1 false {0 0} [] ext=true sched=true loose=true shared=false",
+		"returns.raw original_sql[] [] [] [] [] |-|- 10m0s - false {0 0} [{i []}] ext=true sched=true loose=true shared=false",
+		"returns.both rollup_lambda[returns.main returns.plain] [] [] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false",
+		"returns.with_users rollup_join[orders.main users.all] [returns/returns.count] [users/users.country] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false",
+		"returns.old rollup[] [returns/returns.count] [returns/returns.status] [returns/returns.done] [returns/returns.at.day] |SELECT 1|SELECT 2 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false",
 	}
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || got[i] != want[i] {
 			t.Errorf("pre-aggregation %d\n got %q\nwant %q", i, got[min(i, len(got)-1)], want[min(i, len(want)-1)])
 		}
 	}
-	if n := m.Notices(); len(n) != 2 || !strings.Contains(n[0].String(), "pre-aggregation orders.raw is not built; its queries go to the data source") ||
-		!strings.Contains(n[1].String(), "pre-aggregation orders.main is not shared: it has members of users, which does not say meta.shared_rollup") {
-		t.Errorf("notices = %q", n)
+	notices := []string{
+		"orders.plain is no rollup_lambda: its union_with_source_data has no effect",
+		"orders.raw is not built; its queries go to the data source",
+		"orders.with_users is built from its cube itself: original_sql is not built",
+		"orders.main is not shared: it has members of users, which does not say meta.shared_rollup",
+		"orders.with_users is not shared",
+	}
+	for i, n := range m.Notices() {
+		if i >= len(notices) || !strings.Contains(n.String(), "pre-aggregation "+notices[i]) {
+			t.Errorf("notice %d is %q", i, n)
+		}
+	}
+	if n := len(m.Notices()); n != len(notices) {
+		t.Errorf("%d notices, want %d", n, len(notices))
 	}
 	if got := load(t, cube("measures: [{name: n, type: count}]\n    pre_aggregations: [{name: p, measures: [n]}]")).Cube("a").PreAggregations[0].RefreshKey.Every; got != time.Hour {
 		t.Errorf("without a refresh key it is every %s, want an hour", got)
@@ -124,6 +147,13 @@ func TestPreAggregationsAreChecked(t *testing.T) {
 		{"{name: p, external: 1}", "true or false is expected here"},
 		{"{name: p, granularity: day}", "pre-aggregation p has a granularity, and no time_dimension that it is of"},
 		{"{name: p}\n      - {name: p}", `the pre-aggregation "p" is defined more than once`},
+		{"{name: p, type: rollup_join, measures: [n]}", "pre-aggregation p needs the rollups that it is read from"},
+		{"{name: p, type: rollup_lambda, rollups: []}", "pre-aggregation p needs the rollups that it is read from"},
+		{"{name: p, type: rollup_lambda, rollups: [many]}\n      - {name: main}", `model.yml:7:50: pre-aggregation p: there is no pre-aggregation "many"; did you mean "main"?`},
+		{"{name: p, type: rollup_lambda, rollups: [b.many]}", `there is no pre-aggregation "b.many"`},
+		{"{name: p, type: rollup_lambda, rollups: [q]}\n      - {name: q, type: original_sql}", "model.yml:7:50: pre-aggregation p is read from rollups, and a.q is of the type original_sql"},
+		{"{name: p, rollups: [p]}", "model.yml:7:29: pre-aggregation p: what is of the type rollup is not read from others"},
+		{"{name: p, type: rollup_join, time_dimension: d, rollups: [p]}", "pre-aggregation p has the time dimension d without a granularity"},
 		{"{name: p, colums: []}", `a pre-aggregation has no key "colums"`},
 	} {
 		_, err := datamodel.Load(files(cube(members + tt.pre)))

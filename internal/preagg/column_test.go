@@ -164,7 +164,7 @@ func TestWhatIsReadPrintsAsWhatWasWritten(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got, err := all(s.Query(t.Context(), of, "t", s.Tables(of), driverfactory.Statement{SQL: "SELECT * FROM t"}))
+		got, err := all(s.Query(t.Context(), []Part{{of, "t", s.Tables(of)}}, driverfactory.Statement{SQL: "SELECT * FROM t"}))
 		if err != nil {
 			t.Fatalf("Query = %v", err)
 		}

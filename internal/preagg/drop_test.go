@@ -50,7 +50,7 @@ func TestWhatIsDroppedIsNotReadAnyMore(t *testing.T) {
 	write(t, s, bob, "", 5)
 	tables := s.Tables(alice)
 	statement := driverfactory.Statement{SQL: "SELECT * FROM t, range(10000)"}
-	r, err := s.Query(t.Context(), alice, "t", tables, statement)
+	r, err := s.Query(t.Context(), []Part{{alice, "t", tables}}, statement)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestWhatIsDroppedIsNotReadAnyMore(t *testing.T) {
 	if more, err := r.Next(row); more || err != nil {
 		t.Errorf("Next after the end = %v, %v, want nothing", more, err)
 	}
-	if _, err := s.Query(t.Context(), alice, "t", tables, statement); code(err) != "rollup_gone" {
+	if _, err := s.Query(t.Context(), []Part{{alice, "t", tables}}, statement); code(err) != "rollup_gone" {
 		t.Errorf("Query of the tables that were there = %v, want rollup_gone", err)
 	}
 	wantNothing(t, s, alice)
@@ -82,7 +82,7 @@ func TestWhatIsDroppedIsNotReadAnyMore(t *testing.T) {
 	}
 	write(t, s, alice, "", 6) // who authorizes again begins with nothing
 	wantNumbers(t, s, alice, 6)
-	if _, err := s.Query(t.Context(), alice, "t", tables, statement); code(err) != "rollup_gone" {
+	if _, err := s.Query(t.Context(), []Part{{alice, "t", tables}}, statement); code(err) != "rollup_gone" {
 		t.Errorf("Query of the tables of before = %v, want rollup_gone", err)
 	}
 	if err := s.Drop(of("alice")); err != nil {
@@ -137,7 +137,7 @@ func TestADropEndsWhatRuns(t *testing.T) {
 	for range 2 {
 		group.Go(func() {
 			started <- struct{}{}
-			_, err := all(s.Query(t.Context(), alice, "t", tables, driverfactory.Statement{SQL: slow}))
+			_, err := all(s.Query(t.Context(), []Part{{alice, "t", tables}}, driverfactory.Statement{SQL: slow}))
 			if code(err) != "rollup_dropped" && code(err) != "rollup_gone" { // gone when it has not begun
 				t.Errorf("a statement that ran = %v, want rollup_dropped", err)
 			}
@@ -270,7 +270,7 @@ func TestWhatWasFetchedBeforeADropIsNeverReadAfterIt(t *testing.T) {
 			group.Go(func() {
 				for !stop.Load() {
 					from := p.generation.Load()
-					rows, err := all(s.Query(t.Context(), id, "t", s.Tables(id), driverfactory.Statement{SQL: "SELECT * FROM t"}))
+					rows, err := all(s.Query(t.Context(), []Part{{id, "t", s.Tables(id)}}, driverfactory.Statement{SQL: "SELECT * FROM t"}))
 					if err != nil && !errors.Is(err, fault.Gone) && !errors.Is(err, fault.Invalid) {
 						t.Errorf("Query = %v", err)
 					}
@@ -319,7 +319,7 @@ func TestCloseEndsWhatRuns(t *testing.T) {
 	s := open(t, Config{Dir: dir})
 	alice := rollup("alice", "x")
 	write(t, s, alice, "", 1)
-	r, err := s.Query(t.Context(), alice, "t", s.Tables(alice), driverfactory.Statement{SQL: "SELECT * FROM t"})
+	r, err := s.Query(t.Context(), []Part{{alice, "t", s.Tables(alice)}}, driverfactory.Statement{SQL: "SELECT * FROM t"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +328,7 @@ func TestCloseEndsWhatRuns(t *testing.T) {
 	tables := s.Tables(alice)
 	go func() {
 		close(started)
-		_, err := all(s.Query(t.Context(), alice, "t", tables, driverfactory.Statement{SQL: slow}))
+		_, err := all(s.Query(t.Context(), []Part{{alice, "t", tables}}, driverfactory.Statement{SQL: slow}))
 		ended <- err
 	}()
 	<-started
@@ -390,11 +390,11 @@ func TestACallerWhoLeavesEndsTheBuildAndTheStatement(t *testing.T) {
 			cancel(tt.err)
 		}()
 		close(started)
-		if _, err := all(s.Query(ctx, alice, "t", s.Tables(alice), driverfactory.Statement{SQL: slow})); fault.KindOf(err) != tt.want {
+		if _, err := all(s.Query(ctx, []Part{{alice, "t", s.Tables(alice)}}, driverfactory.Statement{SQL: slow})); fault.KindOf(err) != tt.want {
 			t.Errorf("Query, and the caller %s: %v, want %s", tt.name, err, tt.want)
 		}
 		ctx, cancel = context.WithCancelCause(t.Context())
-		r, err := s.Query(ctx, alice, "t", s.Tables(alice), driverfactory.Statement{SQL: "SELECT * FROM t"})
+		r, err := s.Query(ctx, []Part{{alice, "t", s.Tables(alice)}}, driverfactory.Statement{SQL: "SELECT * FROM t"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -131,7 +131,7 @@ func all(r driverfactory.Rows, err error) ([][]any, error) {
 // query runs SQL over all tables of a rollup, which it calls t.
 func query(t testing.TB, s *Store, of ID, sql string, args ...any) ([][]any, error) {
 	t.Helper()
-	return all(s.Query(t.Context(), of, "t", s.Tables(of), driverfactory.Statement{SQL: sql, Args: args}))
+	return all(s.Query(t.Context(), []Part{{of, "t", s.Tables(of)}}, driverfactory.Statement{SQL: sql, Args: args}))
 }
 
 // wantNumbers compares what is in a rollup with the column one, in order.

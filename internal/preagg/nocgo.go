@@ -41,7 +41,7 @@ func (s *Store) Write(context.Context, ID, Table, []Column, driverfactory.Rows) 
 }
 
 // Query is never asked.
-func (s *Store) Query(context.Context, ID, string, []Table, driverfactory.Statement) (driverfactory.Rows, error) {
+func (s *Store) Query(context.Context, []Part, driverfactory.Statement) (driverfactory.Rows, error) {
 	return nil, notBuiltIn()
 }
 

@@ -67,6 +67,14 @@ type Column struct {
 	Type Type
 }
 
+// Part is what a statement reads of one rollup: Tables of ID, under Name. Parts of one name, which have the same columns, are read as
+// one table.
+type Part struct {
+	ID     ID
+	Name   string
+	Tables []Table
+}
+
 // Table is a partition of a rollup as it was built at one time, or the whole rollup where Partition is empty.
 type Table struct {
 	Partition string // up to 64 letters, digits, "-" and "_"

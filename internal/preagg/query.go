@@ -19,32 +19,41 @@ import (
 	"github.com/behalf-project/behalf/internal/fault"
 )
 
-// Query runs stmt, one SELECT that begins with that word, over tables of rollup, which it calls name. The rows end when ctx
-// does, and when the scope is dropped, also those that DuckDB has computed already.
+// Query runs stmt, one SELECT that begins with that word, over tables of rollups of one scope, each by the name that it has there. The
+// rows end when ctx does, and when the scope is dropped, also those that DuckDB has computed already.
 //
 // A table that is not there any more is fault.Gone: whoever asks for Tables again gets those there are. A statement that
 // needs more memory than an instance has is fault.TooMany with code "rollup_memory", and what is wrong with stmt is
 // fault.Invalid. No error that may be shown names a path. Where as many scopes are read as may be, it waits until ctx ends.
 //
 // DuckDB has all rows in memory when it returns, and its own bound does not count them: stmt has a LIMIT.
-func (s *Store) Query(ctx context.Context, rollup ID, name string, tables []Table, stmt driverfactory.Statement) (driverfactory.Rows, error) {
-	switch {
-	case len(tables) == 0:
-		return nil, fault.New(fault.Invalid, "A rollup is read by its tables, and there are none.")
-	case strings.ContainsRune(name+stmt.SQL, 0): // where a C string would end
-		return nil, fault.New(fault.Invalid, "The statement holds a NUL character.")
+func (s *Store) Query(ctx context.Context, parts []Part, stmt driverfactory.Statement) (driverfactory.Rows, error) {
+	if len(parts) == 0 {
+		return nil, errNoTables
+	}
+	for _, part := range parts {
+		switch {
+		case len(part.Tables) == 0:
+			return nil, errNoTables
+		case strings.ContainsRune(part.Name+stmt.SQL, 0): // where a C string would end
+			return nil, fault.New(fault.Invalid, "The statement holds a NUL character.")
+		}
 	}
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
 	defer s.running.Done()
-	sc := s.scope(rollup.Scope)
+	sc := s.scope(parts[0].ID.Scope)
 	if sc == nil {
 		return nil, errGone
 	}
-	for _, t := range tables {
-		if !t.in(sc, rollup) {
-			return nil, fault.New(fault.Denied, "A table is of another rollup.")
+	var tables []Table
+	for _, part := range parts {
+		for _, t := range part.Tables {
+			if !t.in(sc, part.ID) {
+				return nil, fault.New(fault.Denied, "A table is of another rollup.")
+			}
+			tables = append(tables, t)
 		}
 	}
 	ctx, leave, err := sc.enter(ctx)
@@ -61,7 +70,7 @@ func (s *Store) Query(ctx context.Context, rollup ID, name string, tables []Tabl
 		}
 		s.touch(t)
 	}
-	from, err := s.from(tables)
+	with, err := s.with(parts)
 	if err != nil {
 		leave()
 		return nil, err
@@ -72,13 +81,34 @@ func (s *Store) Query(ctx context.Context, rollup ID, name string, tables []Tabl
 		return nil, err
 	}
 	r := &rows{s: s, ctx: ctx, in: in, leave: leave}
-	with := "WITH " + duckdbinstance.Identifier(name) + " AS NOT MATERIALIZED (" + from + ") "
 	if err := r.start(with, stmt); err != nil {
 		err = s.refusal(ctx, sc, tables, r, err)
 		_ = r.Close()
 		return nil, err
 	}
 	return r, nil
+}
+
+var errNoTables = fault.New(fault.Invalid, "A rollup is read by its tables, and there are none.")
+
+// with returns what gives the tables of parts their names.
+func (s *Store) with(parts []Part) (string, error) {
+	var names []string
+	tables := map[string][]Table{}
+	for _, part := range parts {
+		if tables[part.Name] == nil {
+			names = append(names, part.Name)
+		}
+		tables[part.Name] = append(tables[part.Name], part.Tables...)
+	}
+	for i, name := range names {
+		from, err := s.from(tables[name])
+		if err != nil {
+			return "", err
+		}
+		names[i] = duckdbinstance.Identifier(name) + " AS NOT MATERIALIZED (" + from + ")"
+	}
+	return "WITH " + strings.Join(names, ", ") + " ", nil
 }
 
 // from returns the SELECT that reads tables as one. Numbers of different types are read as the widest, by us: DuckDB would

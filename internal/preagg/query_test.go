@@ -51,13 +51,13 @@ func TestARollupIsWhoseCredentialFetchedIt(t *testing.T) {
 			if other == name {
 				continue
 			}
-			if _, err := all(s.Query(t.Context(), ID{Scope: k2}, "t", s.Tables(ID{Scope: k}), driverfactory.Statement{SQL: "SELECT * FROM t"})); !errors.Is(err, fault.Denied) {
+			if _, err := all(s.Query(t.Context(), []Part{{ID{Scope: k2}, "t", s.Tables(ID{Scope: k})}}, driverfactory.Statement{SQL: "SELECT * FROM t"})); !errors.Is(err, fault.Denied) {
 				t.Errorf("the tables of %s are read as %s: %v, want fault.Denied", name, other, err)
 			}
 		}
 	}
 	write(t, s, rollup("alice", "x"), "", 99)
-	if _, err := all(s.Query(t.Context(), rollup("alice", "y"), "t", s.Tables(rollup("alice", "x")), driverfactory.Statement{SQL: "SELECT * FROM t"})); !errors.Is(err, fault.Denied) {
+	if _, err := all(s.Query(t.Context(), []Part{{rollup("alice", "y"), "t", s.Tables(rollup("alice", "x"))}}, driverfactory.Statement{SQL: "SELECT * FROM t"})); !errors.Is(err, fault.Denied) {
 		t.Errorf("the tables of another rollup: %v, want fault.Denied", err)
 	}
 }
@@ -184,7 +184,7 @@ func TestARefusalOfDuckDBIsAFault(t *testing.T) {
 		}
 	}
 	wantNumbers(t, s, of, 1)
-	if _, err := all(s.Query(t.Context(), of, "t", nil, driverfactory.Statement{SQL: "SELECT 1"})); !errors.Is(err, fault.Invalid) {
+	if _, err := all(s.Query(t.Context(), []Part{{of, "t", nil}}, driverfactory.Statement{SQL: "SELECT 1"})); !errors.Is(err, fault.Invalid) {
 		t.Errorf("no tables: %v, want fault.Invalid", err)
 	}
 }
@@ -196,7 +196,7 @@ func TestArgumentsAndColumns(t *testing.T) {
 	if _, err := s.Write(t.Context(), of, Table{}, []Column{{"o.day", Time}, {"o.sum", Number}, {"o.ok", Boolean}}, rowsOf([]any{day, driverfactory.Decimal("2.50"), true})); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.Query(t.Context(), of, `a "rollup"`, s.Tables(of), driverfactory.Statement{
+	r, err := s.Query(t.Context(), []Part{{of, `a "rollup"`, s.Tables(of)}}, driverfactory.Statement{
 		SQL: `SELECT "o.day" AS "d", sum("o.sum") AS "s", count(*) AS "n", ? AS "b", ? AS "z" FROM "a ""rollup""" WHERE "o.day" = CAST(? AS TIMESTAMP)
 			AND "o.day" = ? AND "o.ok" = ? AND "o.sum" > ? AND "o.sum" > ? GROUP BY 1`,
 		Args: []any{[]byte{1, 2}, nil, "2026-11-22 08:00:00", day, true, int64(2), 2.25},
@@ -224,7 +224,7 @@ func TestFewInstancesAreOpenAndWhoFindsNoneWaits(t *testing.T) {
 	ask := func(name string) driverfactory.Rows {
 		t.Helper()
 		of := rollup(name, "x")
-		r, err := s.Query(t.Context(), of, "t", s.Tables(of), driverfactory.Statement{SQL: "SELECT * FROM t"})
+		r, err := s.Query(t.Context(), []Part{{of, "t", s.Tables(of)}}, driverfactory.Statement{SQL: "SELECT * FROM t"})
 		if err != nil {
 			t.Fatalf("Query of %s = %v, want no error", name, err)
 		}
@@ -241,12 +241,12 @@ func TestFewInstancesAreOpenAndWhoFindsNoneWaits(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	of := rollup("carol", "x")
-	if _, err := s.Query(ctx, of, "t", s.Tables(of), driverfactory.Statement{SQL: "SELECT * FROM t"}); !errors.Is(err, fault.Canceled) {
+	if _, err := s.Query(ctx, []Part{{of, "t", s.Tables(of)}}, driverfactory.Statement{SQL: "SELECT * FROM t"}); !errors.Is(err, fault.Canceled) {
 		t.Errorf("Query while all are busy and nobody waits = %v, want fault.Canceled", err)
 	}
 	got := make(chan error)
 	go func() {
-		_, err := all(s.Query(t.Context(), of, "t", s.Tables(of), driverfactory.Statement{SQL: "SELECT * FROM t"}))
+		_, err := all(s.Query(t.Context(), []Part{{of, "t", s.Tables(of)}}, driverfactory.Statement{SQL: "SELECT * FROM t"}))
 		got <- err
 	}()
 	_ = alice.Close() // alice2 still reads
@@ -290,7 +290,7 @@ func TestManyReadersOfFewInstances(t *testing.T) {
 			for n := range 20 {
 				p := (i + n*5) % 8
 				of := rollup(fmt.Sprint("p", p), "x")
-				rows, e := all(s.Query(t.Context(), of, "t", s.Tables(of), driverfactory.Statement{SQL: "SELECT * FROM t"}))
+				rows, e := all(s.Query(t.Context(), []Part{{of, "t", s.Tables(of)}}, driverfactory.Statement{SQL: "SELECT * FROM t"}))
 				if e != nil || len(rows) != 1 || rows[0][0] != int64(p) {
 					err = fmt.Errorf("p%d read %v, %w", p, rows, e)
 				}
@@ -315,7 +315,7 @@ func TestATableThatIsNotThereAnyMoreIsGone(t *testing.T) {
 	first := write(t, s, of, "", 1)
 	second := write(t, s, of, "", 2)
 	ask := func(t Table) error {
-		_, err := all(s.Query(context.Background(), of, "t", []Table{t}, driverfactory.Statement{SQL: "SELECT * FROM t"}))
+		_, err := all(s.Query(context.Background(), []Part{{of, "t", []Table{t}}}, driverfactory.Statement{SQL: "SELECT * FROM t"}))
 		return err
 	}
 	if err := ask(first); err != nil {
@@ -343,5 +343,42 @@ func TestATableThatIsNotThereAnyMoreIsGone(t *testing.T) {
 	}
 	if err := ask(first); code(err) != "rollup_gone" {
 		t.Errorf("a table of a scope that is not there: %v, want rollup_gone", err)
+	}
+}
+
+// A statement reads several rollups of one scope, each by its name; those of one name are one table, whose numbers are read as the widest.
+func TestRollupsAreReadTogether(t *testing.T) {
+	s := open(t, Config{})
+	x, y, z := rollup("alice", "x"), rollup("alice", "y"), rollup("bob", "x")
+	for i, of := range []ID{x, y, z} {
+		write(t, s, of, "", int64(i+1), 10)
+	}
+	half, err := s.Write(t.Context(), y, Table{Partition: "20240101"}, one, rowsOf([]any{driverfactory.Decimal("0.5")}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := func(of ID, name string) Part { return Part{of, name, s.Tables(of)} }
+	for _, tt := range []struct {
+		parts []Part
+		sql   string
+		want  string // or the kind of error
+	}{
+		{[]Part{part(x, "a"), part(y, "b")}, `SELECT a."orders.n", CAST(b."orders.n" AS BIGINT) FROM a LEFT JOIN b ON a."orders.n" = b."orders.n" ORDER BY 1`, "[[1 <nil>] [10 10]]"},
+		{[]Part{part(x, "a"), part(y, "a")}, `SELECT CAST(sum("orders.n") AS DOUBLE), count(*) FROM a`, "[[23.5 5]]"},
+		{[]Part{part(x, "a"), part(z, "b")}, "SELECT 1", string(fault.Denied)},
+		{[]Part{part(z, "a"), part(x, "b")}, "SELECT 1", string(fault.Denied)},
+		{[]Part{part(x, "a"), {x, "b", []Table{half}}}, "SELECT 1", string(fault.Denied)},
+		{[]Part{part(x, "a"), {x, "b", nil}}, "SELECT 1", string(fault.Invalid)},
+		{nil, "SELECT 1", string(fault.Invalid)},
+		{[]Part{part(x, "a"), part(y, "b\x00")}, "SELECT 1", string(fault.Invalid)},
+	} {
+		rows, err := all(s.Query(t.Context(), tt.parts, driverfactory.Statement{SQL: tt.sql}))
+		got := fmt.Sprint(rows)
+		if err != nil {
+			got = string(fault.KindOf(err))
+		}
+		if got != tt.want {
+			t.Errorf("%s of %d parts = %s (%v), want %s", tt.sql, len(tt.parts), got, err, tt.want)
+		}
 	}
 }

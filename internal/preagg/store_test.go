@@ -246,7 +246,7 @@ func TestSweep(t *testing.T) {
 	// A table that is read stays, however old; its use is known after a restart, if it was not in the last hour.
 	for range 5 {
 		now.move(6 * time.Hour)
-		if _, err := all(s.Query(t.Context(), alice, "t", s.Tables(alice)[1:], driverfactory.Statement{SQL: "SELECT * FROM t"})); err != nil {
+		if _, err := all(s.Query(t.Context(), []Part{{alice, "t", s.Tables(alice)[1:]}}, driverfactory.Statement{SQL: "SELECT * FROM t"})); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {
@@ -484,7 +484,7 @@ func TestModel(t *testing.T) {
 			tables := s.Tables(id)
 			got := map[string]int64{}
 			for _, table := range tables {
-				rows, err := all(s.Query(context.Background(), id, "t", []Table{table}, driverfactory.Statement{SQL: "SELECT * FROM t"}))
+				rows, err := all(s.Query(context.Background(), []Part{{id, "t", []Table{table}}}, driverfactory.Statement{SQL: "SELECT * FROM t"}))
 				if err != nil || len(rows) != 1 || table.Content != fmt.Sprint(rows[0]) {
 					t.Fatalf("the table %+v holds %v, %v", table, rows, err)
 				}
@@ -498,7 +498,7 @@ func TestModel(t *testing.T) {
 			if len(tables) == 0 {
 				return
 			}
-			rows, err := all(s.Query(context.Background(), id, "t", tables, driverfactory.Statement{SQL: `SELECT sum("orders.n") FROM t`}))
+			rows, err := all(s.Query(context.Background(), []Part{{id, "t", tables}}, driverfactory.Statement{SQL: `SELECT sum("orders.n") FROM t`}))
 			sum := int64(0)
 			for _, v := range want {
 				sum += v
@@ -534,7 +534,7 @@ func TestModel(t *testing.T) {
 				if len(earlier) == 0 {
 					return
 				}
-				rows, err := all(s.Query(context.Background(), id, "t", earlier, driverfactory.Statement{SQL: "SELECT * FROM t"}))
+				rows, err := all(s.Query(context.Background(), []Part{{id, "t", earlier}}, driverfactory.Statement{SQL: "SELECT * FROM t"}))
 				if err == nil && fmt.Sprint(rows[0]) != earlier[0].Content || err != nil && !errors.Is(err, fault.Gone) && !errors.Is(err, fault.Denied) {
 					t.Fatalf("the table %+v holds %v, %v", earlier[0], rows, err)
 				}

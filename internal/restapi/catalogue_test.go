@@ -102,6 +102,9 @@ func TestTheErrorCatalogue(t *testing.T) {
 		{"database error", fails(&fault.Error{Kind: fault.Invalid, Code: "database_refused", Owner: fault.Database, Detail: `relation "x" does not exist`}), 400, `Error: relation "x" does not exist`, nil},
 		{"execution timeout", fails(&fault.Error{Kind: fault.Timeout, Code: "query_timeout", Detail: "Query execution timeout after 10 min of waiting"}), 400,
 			"Error: Query execution timeout after 10 min of waiting", nil},
+		{"rollup-only mode miss", fails(&fault.Error{Kind: fault.Invalid, Code: "not_preaggregated", Owner: fault.Admin,
+			Detail: "No pre-aggregation table has been built for this query yet. Please check your refresh worker configuration if it persists."}), 400,
+			"Error: No pre-aggregation table has been built for this query yet. Please check your refresh worker configuration if it persists.", nil},
 		{"malformed JSON body", func() *httptest.ResponseRecorder {
 			return front(func(*Config) {}).do(http.MethodPost, "/cubejs-api/v1/load", `{"query":`)
 		}, 400, "The request body is not JSON: …", nil},

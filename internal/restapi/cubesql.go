@@ -93,8 +93,8 @@ func writeLines(w http.ResponseWriter, sel cubesql.Select, a *answered) error {
 		return err
 	}
 	schema.LastRefreshTime = a.result.RefreshedAt.UTC().Format(isoMillis)
-	if name := a.result.Rollup; name != "" {
-		schema.External, schema.Used = true, appendUsed(nil, name, a.result.RefreshedAt)
+	if used := a.result.Rollups; len(used) > 0 {
+		schema.External, schema.Used = true, appendUsed(nil, used)
 	}
 	schema.RunAs = appendRunAs(nil, a.result.RunAs)
 	head, err := json.Marshal(schema)

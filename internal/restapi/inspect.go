@@ -86,7 +86,7 @@ func (h *Handler) sql(w http.ResponseWriter, r *http.Request, sc securitycontext
 			AliasNameToMember: plan.AliasNameToMember, MemberNames: plan.MemberNames,
 		}}
 		if r := plan.Rollup; r != nil {
-			answers[i].SQL.PreAggregations = append(answers[i].SQL.PreAggregations, foundRollup{r.Name, "rollup"})
+			answers[i].SQL.PreAggregations = append(answers[i].SQL.PreAggregations, foundRollup{r.Name, r.Type})
 		}
 		if h.cfg.DevMode {
 			answers[i].SQL.CacheKeyQueries = cacheKeyQueries(plan)

@@ -230,10 +230,9 @@ func (b *body) add(a *answered) error {
 	out = append(out, `","slowQuery":`...)
 	out = strconv.AppendBool(out, a.result.Stale)
 	out = append(out, `,"external":`...)
-	out = strconv.AppendBool(out, a.result.Rollup != "")
-	if name := a.result.Rollup; name != "" {
-		out = append(out, `,"usedPreAggregations":`...)
-		out = appendUsed(out, name, a.result.RefreshedAt)
+	out = strconv.AppendBool(out, len(a.result.Rollups) > 0)
+	if used := a.result.Rollups; len(used) > 0 {
+		out = appendUsed(append(out, `,"usedPreAggregations":`...), used)
 	}
 	if a.total != nil {
 		n, err := totalCount(a.total)

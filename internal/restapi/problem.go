@@ -117,8 +117,8 @@ func answer(err error) (int, problem) {
 				body.Error += " " + a.Href // clients that show only the sentence show the link too
 			}
 		}
-		if e.Owner == fault.Database || e.Code == "query_timeout" {
-			code = http.StatusBadRequest // the database refused or is slow: Cube's 400, with the driver's words (design.md §2.18)
+		if e.Owner == fault.Database || e.Code == "query_timeout" || e.Code == "not_preaggregated" {
+			code = http.StatusBadRequest // the database refused or is slow, or is not to be asked: Cube's 400, with the driver's words (design.md §2.18)
 			body.Error = "Error: " + body.Error
 		}
 		if e.Code == hooks.CodeFailed {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/sqlgen"
 	"github.com/behalf-project/behalf/orchestrator"
 )
@@ -14,6 +15,9 @@ import (
 func rollup(r *sqlgen.Rollup, read *sqlgen.Statement) *orchestrator.Rollup {
 	if r == nil || read == nil {
 		return nil
+	}
+	if len(r.Parts) > 0 {
+		return composed(r, read)
 	}
 	out := &orchestrator.Rollup{
 		Name: r.Name, Zone: r.Zone(), Structure: r.Structure, Shared: r.Shared, Ahead: r.Scheduled, Table: r.Table, Read: statement(*read),
@@ -38,13 +42,40 @@ func rollup(r *sqlgen.Rollup, read *sqlgen.Statement) *orchestrator.Rollup {
 	out.Bounds = [2]driverfactory.Statement{statement(r.BuildRange[0]), statement(r.BuildRange[1])}
 	out.Partitions = func(from, to time.Time) ([]orchestrator.Span, bool, error) {
 		spans, err := r.Spans(from, to)
-		var all []orchestrator.Span
-		for _, s := range spans {
-			all = append(all, orchestrator.Span{Name: s.Name, From: s.From, To: s.To})
-		}
-		return all, r.Covers(from, to), err
+		return partitions(spans), r.Covers(from, to), err
 	}
 	return out
+}
+
+// composed returns a pre-aggregation that is read from others.
+func composed(r *sqlgen.Rollup, read *sqlgen.Statement) *orchestrator.Rollup {
+	out := &orchestrator.Rollup{Name: r.Name, Shared: r.Shared, Read: statement(*read)}
+	partitioned := true
+	for _, part := range r.Parts {
+		out.Parts = append(out.Parts, rollup(part, &part.Read))
+		partitioned = partitioned && part.Partition != ""
+	}
+	if r.Type == datamodel.RollupLambda && partitioned {
+		out.United = func(reach [][2]time.Time) (all [][]orchestrator.Span, rest *orchestrator.Span, whole bool, err error) {
+			united, after, whole, err := r.United(reach)
+			for _, spans := range united {
+				all = append(all, partitions(spans))
+			}
+			if after != nil {
+				rest = &partitions([]sqlgen.Span{*after})[0]
+			}
+			return all, rest, whole, err
+		}
+	}
+	return out
+}
+
+// partitions returns spans as the orchestrator knows them.
+func partitions(spans []sqlgen.Span) (all []orchestrator.Span) {
+	for _, s := range spans {
+		all = append(all, orchestrator.Span{Name: s.Name, From: s.From, To: s.To})
+	}
+	return all
 }
 
 // partition returns s as the plan knows it; nil for everything.
@@ -59,10 +90,18 @@ func statement(s sqlgen.Statement) driverfactory.Statement {
 	return driverfactory.Statement{SQL: s.SQL, Args: s.Args}
 }
 
-// appendUsed writes the pre-aggregation that a result was read from, by the name that its table has in Cube (cube-rest-api.md §5.4).
-func appendUsed(out []byte, name string, at time.Time) []byte {
-	out = appendString(append(out, '{'), "prod_pre_aggregations."+strings.ReplaceAll(name, ".", "_"))
-	out = appendString(append(out, `:{"preAggregationId":`...), name)
-	out = strconv.AppendInt(append(out, `,"lastUpdatedAt":`...), at.UnixMilli(), 10)
-	return append(out, `,"type":"rollup"}}`...)
+// appendUsed writes the rollups that a result was read from, by the names that their tables have in Cube (cube-rest-api.md §5.4). Of a
+// pre-aggregation that is read from others it is those, as in Cube.
+func appendUsed(out []byte, used []orchestrator.UsedRollup) []byte {
+	for i, r := range used {
+		before := byte(',')
+		if i == 0 {
+			before = '{'
+		}
+		out = appendString(append(out, before), "prod_pre_aggregations."+strings.ReplaceAll(r.Name, ".", "_"))
+		out = appendString(append(out, `:{"preAggregationId":`...), r.Name)
+		out = strconv.AppendInt(append(out, `,"lastUpdatedAt":`...), r.RefreshedAt.UnixMilli(), 10)
+		out = append(out, `,"type":"rollup"}`...)
+	}
+	return append(out, '}')
 }

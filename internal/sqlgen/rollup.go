@@ -16,16 +16,19 @@ import (
 // What is kept are the rows that the source gives, as Build asks for them: no access policy, row rule or mask narrows them,
 // so that they are good for whoever has the same credential. These hold where Read reads.
 //
+// One that is read from others has Parts, and no rows of its own: of it Name, Type, Shared, Range, Read and Total are set.
+//
 // It is immutable, and safe for concurrent use.
 type Rollup struct {
 	Name      string   // "orders.main"
+	Type      string   // datamodel.Rollup, RollupJoin or RollupLambda
 	Shared    bool     // the service account builds it, for everybody
 	Scheduled bool     // it is built before anybody asks
 	External  bool     // it is kept outside of the source
 	Structure [32]byte // of all that its rows depend on beside the source; another structure is another rollup
 
 	Columns []RollupColumn // of the rows that Build returns, in order
-	Table   string         // the name that Read reads from, not quoted: "orders__main"
+	Table   string         // the name that Read reads from, not quoted: "orders__main"; parts of one name are read as one table
 	Read    Statement      // its columns, order and page are those of the Plan
 	Total   *Statement     // like that of the Plan; nil unless asked for
 
@@ -35,6 +38,11 @@ type Rollup struct {
 	Partition  string
 	Range      *Span
 	BuildRange [2]Statement
+
+	// Parts are those whose rows Read reads in place of its own, of a rollup_lambda in the order of time. WithSource says that what
+	// comes after them is asked of the source, and read as if it were of the last.
+	Parts      []*Rollup
+	WithSource bool
 
 	table  Fragment // SELECT and FROM of what it is built from
 	groups string   // its GROUP BY
@@ -143,6 +151,13 @@ func astride(wall time.Time, loc *time.Location) bool {
 // Spans returns the partitions that the query reads, oldest first, of those between two wall times, which BuildRange were
 // answered; zero times where it was NULL. More than 10,000 are fault.Invalid. It is for rollups with partitions.
 func (r *Rollup) Spans(from, to time.Time) ([]Span, error) {
+	// Where the model says from or to where, all of that partition is built.
+	if r.bounded[0] && !from.IsZero() {
+		from = partitionOf(from, r.Partition).From
+	}
+	if r.bounded[1] && !to.IsZero() {
+		to = partitionOf(to, r.Partition).To.Add(-time.Millisecond)
+	}
 	if r.Range != nil {
 		from, to = later(from, r.Range.From), earlier(to, r.Range.To.Add(-time.Millisecond))
 	}
@@ -181,11 +196,23 @@ func earlier(a, b time.Time) time.Time {
 // Covers reports whether the partitions between two wall times, as for Spans, hold every row that the query is about. They do
 // unless the model says itself from where or to where they are built.
 func (r *Rollup) Covers(from, to time.Time) bool {
-	beyond := func(given bool, built time.Time, outside func(Span) bool) bool {
-		return given && (r.Range == nil || built.IsZero() || outside(partitionOf(built, r.Partition)))
+	first, end, ok := r.reaches(from, to)
+	return ok && (first.IsZero() || r.Range != nil && !r.Range.From.Before(first)) && (end.IsZero() || r.Range != nil && !r.Range.To.After(end))
+}
+
+// reaches returns from where to where the partitions of r have all rows that there are, of which the zero time is no bound, when its
+// BuildRange were answered from and to. It reports whether it has any.
+func (r *Rollup) reaches(from, to time.Time) (first, end time.Time, ok bool) {
+	if r.bounded[0] && from.IsZero() || r.bounded[1] && to.IsZero() {
+		return first, end, false
 	}
-	return !beyond(r.bounded[0], from, func(s Span) bool { return r.Range.From.Before(s.From) }) &&
-		!beyond(r.bounded[1], to, func(s Span) bool { return r.Range.To.After(s.To) })
+	if r.bounded[0] {
+		first = partitionOf(from, r.Partition).From
+	}
+	if r.bounded[1] {
+		end = partitionOf(to, r.Partition).To
+	}
+	return first, end, true
 }
 
 // Age says which rows of the rollup, or of a partition of it, are old at a moment. What is incremental is not old any more once

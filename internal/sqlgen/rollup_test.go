@@ -331,11 +331,63 @@ func reach(t *testing.T, src source, r *sqlgen.Rollup) (from, to time.Time) {
 	return from, to
 }
 
+// keepParts puts the rows of a rollup where it is read: its own, or those of its parts.
+func keepParts(t *testing.T, src source, duck *sql.DB, r *sqlgen.Rollup) {
+	t.Helper()
+	switch r.Type {
+	case datamodel.RollupJoin:
+		for _, part := range r.Parts {
+			keep(t, duck, part, built(t, src, part))
+		}
+	case datamodel.RollupLambda:
+		var rows [][]any
+		for i, spans := range united(t, src, r) {
+			for _, s := range spans {
+				statement, err := r.Parts[i].Build(s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				rows = append(rows, fetch(t, src.db, statement)...)
+			}
+		}
+		keep(t, duck, r.Parts[0], rows)
+	default:
+		keep(t, duck, r, built(t, src, r))
+	}
+}
+
+// united returns the partitions that a query reads of each part of a rollup_lambda, which hold everything.
+func united(t *testing.T, src source, r *sqlgen.Rollup) [][]*sqlgen.Span {
+	t.Helper()
+	if len(r.Parts) == 1 && !r.WithSource {
+		return [][]*sqlgen.Span{spans(t, src, r.Parts[0])}
+	}
+	var bounds [][2]time.Time
+	for _, part := range r.Parts {
+		from, to := reach(t, src, part)
+		bounds = append(bounds, [2]time.Time{from, to})
+	}
+	found, rest, whole, err := r.United(bounds)
+	if err != nil || !whole {
+		t.Fatalf("between %v there is everything: %t, %v", bounds, whole, err)
+	}
+	all := make([][]*sqlgen.Span, len(found))
+	for i := range found {
+		for j := range found[i] {
+			all[i] = append(all[i], &found[i][j])
+		}
+	}
+	if rest != nil {
+		all[len(all)-1] = append(all[len(all)-1], rest)
+	}
+	return all
+}
+
 // answers returns the rows of a query from the source and from its rollup.
 func answers(t *testing.T, src source, duck *sql.DB, plan sqlgen.Plan) (fromSource, fromRollup [][]any) {
 	t.Helper()
 	r := plan.Rollup
-	keep(t, duck, r, built(t, src, r))
+	keepParts(t, src, duck, r)
 	fromSource, fromRollup = fetch(t, src.db, sqlgen.Statement{SQL: plan.SQL, Args: plan.Args}), fetch(t, duck, r.Read)
 	if (plan.Total == nil) != (r.Total == nil) {
 		t.Errorf("Total = %v, and of the rollup %v", plan.Total, r.Total)
@@ -373,8 +425,11 @@ func answersAlike(t *testing.T, src source, duck *sql.DB, plan sqlgen.Plan) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) || !ordered && !byText(src, plan) {
-		build, _ := plan.Rollup.Build(nil)
-		t.Errorf("rows of the rollup %q\n     of the source %q\n%s\n%v\nbuilt by %s\n%v\nsource %s\n%v", printed(b), printed(a), plan.Rollup.Read.SQL, plan.Rollup.Read.Args, build.SQL, build.Args, plan.SQL, plan.Args)
+		t.Errorf("rows of the rollup %q\n     of the source %q\n%s\n%v\nsource %s\n%v", printed(b), printed(a), plan.Rollup.Read.SQL, plan.Rollup.Read.Args, plan.SQL, plan.Args)
+		for _, r := range append(plan.Rollup.Parts, plan.Rollup)[:max(1, len(plan.Rollup.Parts))] {
+			build, _ := r.Build(nil)
+			t.Errorf("%s is built by %s\n%v", r.Name, build.SQL, build.Args)
+		}
 	}
 }
 

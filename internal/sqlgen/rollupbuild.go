@@ -120,12 +120,16 @@ func (p *planner) repeats(m *datamodel.Member) bool {
 	})
 }
 
+// table returns the name under which rows of b are read.
+func (b *built) table() string {
+	return datamodel.Underscore(b.model.Cube(b.pre.Cube).Alias) + "__" + datamodel.Underscore(b.pre.Name)
+}
+
 // rollup returns what b is built from.
 func (b *built) rollup() (*Rollup, error) {
 	cube := b.model.Cube(b.pre.Cube)
 	r := &Rollup{
-		Name: b.pre.FullName(), Scheduled: b.pre.Scheduled, External: b.pre.External,
-		Table:     datamodel.Underscore(cube.Alias) + "__" + datamodel.Underscore(b.pre.Name),
+		Name: b.pre.FullName(), Type: b.pre.Type, Scheduled: b.pre.Scheduled, External: b.pre.External, Table: b.table(),
 		Partition: b.pre.Partition, groups: groupBy(len(b.grouping())), d: b.d, loc: b.loc, key: b.pre.RefreshKey,
 		bounded: [2]bool{b.pre.BuildStart != nil, b.pre.BuildEnd != nil},
 	}

@@ -22,12 +22,19 @@ func (p *planner) findRollup(plan *Plan) {
 	never := sync.OnceValue(p.neverRolled)
 	for _, name := range p.tree.cubes() {
 		for _, pre := range p.model.Cube(name).PreAggregations {
-			if pre.Type != datamodel.Rollup {
+			match := p.match
+			switch pre.Type {
+			case datamodel.Rollup:
+			case datamodel.RollupJoin:
+				match = p.matchJoined
+			case datamodel.RollupLambda:
+				match = p.matchUnited
+			default:
 				continue
 			}
 			r, why := (*Rollup)(nil), never()
 			if why == "" {
-				r, why = p.match(pre)
+				r, why = match(pre)
 			}
 			if why == "" {
 				plan.Rollup = r
@@ -72,7 +79,10 @@ type match struct {
 
 	times  []*column // for each of its columns, the time that it is cut from; nil for others
 	ranges []*column // for each of its ranges, the time that it is of
-	needed *Span     // of the time of partitions
+	asked  []Span    // and from where to where the buckets reach that it is read from
+
+	parts []*built          // of which the pre-aggregation is joined; none where it is a rollup of its own
+	part  map[string]*built // by the cubes that they have
 }
 
 // match returns the rollup of pre that reads the query, or why it does not hold it.
@@ -82,20 +92,25 @@ func (p *planner) match(pre *datamodel.PreAggregation) (*Rollup, string) {
 		return nil, unbuildable(err)
 	}
 	m := &match{built: b, q: p}
-	for _, check := range []func() string{m.joins, m.members, m.conditions, m.rangesHeld, m.additive, m.compared} {
-		if why := check(); why != "" {
-			return nil, why
-		}
+	if why := m.holds(); why != "" {
+		return nil, why
 	}
 	r, err := b.rollup()
 	if err != nil {
 		return nil, unbuildable(err)
 	}
-	r.Range = m.needed
-	if err := m.read(r); err != nil {
-		return nil, "it cannot be read: " + strings.TrimSuffix(detail(err), ".")
+	r.Range = m.reach(pre)
+	return r, m.read(r, text(DuckDB{}.Quote(r.Table)))
+}
+
+// holds says why the pre-aggregation does not hold the query, or returns "".
+func (m *match) holds() string {
+	for _, check := range []func() string{m.joins, m.members, m.conditions, m.rangesHeld, m.additive, m.compared} {
+		if why := check(); why != "" {
+			return why
+		}
 	}
-	return r, ""
+	return ""
 }
 
 // detail returns what may be said of an error.
@@ -378,15 +393,26 @@ func (m *match) rangesHeld() string {
 			return fmt.Sprintf("the range of %s begins or ends in an hour that the clocks of %s show twice, or skip", c.member.FullName(), m.zone)
 		case !m.pre.AllowNonStrict && (!m.q.bucket(r.From, g).Equal(r.From) || !m.q.bucket(r.To, g).Equal(r.To)):
 			return fmt.Sprintf("the range of %s begins or ends within a bucket of its %s, and allow_non_strict_date_range_match is false", c.member.FullName(), g.Name)
-		case m.pre.Partition != "" && c.member.base == m.pre.Times[0].Member:
-			r.To = m.q.after(last, g)
-			if m.needed != nil {
-				r = Span{From: later(r.From, m.needed.From), To: earlier(r.To, m.needed.To)}
-			}
-			m.needed = &r
 		}
+		r.To = m.q.after(last, g)
+		m.asked = append(m.asked, r)
 	}
 	return ""
+}
+
+// reach returns what the query is about of the time by which pre is partitioned: all of it where that is nil.
+func (m *match) reach(pre *datamodel.PreAggregation) (needed *Span) {
+	for i, c := range m.q.ranges {
+		if pre.Partition == "" || c.member.base != pre.Times[0].Member {
+			continue
+		}
+		r := m.asked[i]
+		if needed != nil {
+			r = Span{From: later(r.From, needed.From), To: earlier(r.To, needed.To)}
+		}
+		needed = &r
+	}
+	return needed
 }
 
 // additive demands of measures that are no sum of parts that each group of the query is one group of the rollup.
@@ -422,6 +448,9 @@ func (m *match) leaves() []*datamodel.Member {
 // groupsAreOne says why a group of the query may be several groups of the rollup: something by which the rollup is grouped is
 // neither selected nor one value, or a group is in several partitions.
 func (m *match) groupsAreOne() string {
+	if len(m.parts) > 0 {
+		return "it is read from rollups that have more groups, and are joined"
+	}
 	for _, own := range m.grouping() {
 		selected := slices.ContainsFunc(m.q.grouping(), func(c column) bool { return c.base == own.base && c.granularity == own.granularity })
 		held := slices.ContainsFunc(m.q.segments, func(s member) bool { return s.base == own.base })

@@ -1,17 +1,23 @@
 package sqlgen
 
 import (
+	"cmp"
+	"strings"
+
 	"github.com/behalf-project/behalf/internal/datamodel"
 )
 
-// read makes the statements that answer the query from the rows of r, in DuckDB's dialect. What policies and row rules demand of
-// rows is demanded of these.
-func (m *match) read(r *Rollup) error {
+// read makes the statements that answer the query from the rows of r, in DuckDB's dialect, and says why it cannot. from are the tables
+// that they are in. What policies and row rules demand of rows is demanded of these.
+func (m *match) read(r *Rollup, from Fragment) string {
 	in := *m.q
 	in.d = DuckDB{}
 	s := scope{p: &in}
-	table := in.d.Quote(r.Table)
-	kept := func(c *column) Fragment { return text(table + "." + in.d.Quote(c.alias)) }
+	why := ""
+	kept := func(c *column) Fragment {
+		why = cmp.Or(why, m.absent(c))
+		return text(in.d.Quote(m.keeper(c).table()) + "." + in.d.Quote(c.alias))
+	}
 	dimension := func(of member) Fragment { return kept(m.has(of.base, "")) }
 	measure := func(of member) Fragment {
 		value := func(leaf *datamodel.Member) Fragment { return summed(leaf, kept(m.has(leaf, ""))) }
@@ -48,7 +54,7 @@ func (m *match) read(r *Rollup) error {
 		for _, c := range where.conditions {
 			f, err := s.where(c, func(of member) (Fragment, error) { return where.value(of), nil })
 			if err != nil {
-				return err
+				return "it cannot be read: " + strings.TrimSuffix(detail(err), ".")
 			}
 			*where.to = append(*where.to, Format("({})", f))
 		}
@@ -57,7 +63,7 @@ func (m *match) read(r *Rollup) error {
 		rows = append(rows, text("1 = 0"))
 	}
 
-	body := Format("SELECT {}\nFROM "+table, join(list, ", "))
+	body := Format("SELECT {}\nFROM {}", join(list, ", "), from)
 	if len(rows) > 0 {
 		body = Format("{}\nWHERE {}", body, join(rows, " AND "))
 	}
@@ -71,7 +77,7 @@ func (m *match) read(r *Rollup) error {
 		}
 		return " NULLS LAST"
 	})
-	return nil
+	return why
 }
 
 // summed returns a measure of a group of rows of a rollup. One that is no sum of parts has one row there, or none. Counts are 0

@@ -354,7 +354,7 @@ func TestGranularities(t *testing.T) {
 }
 
 func TestNotices(t *testing.T) {
-	m := mustLoad(t, "a.js", "cube('a', { sql_table: 't', measures: { n: { type: 'count' } }, dimensions: { at: { sql: `at`, type: `time` } },\n  preAggregations: {\n    main: { type: 'rollupJoin', measures: [n], timeDimension: CUBE.at, granularity: 'day' } } })")
+	m := mustLoad(t, "a.js", "cube('a', { sql_table: 't', measures: { n: { type: 'count' } }, dimensions: { at: { sql: `at`, type: `time` } },\n  preAggregations: {\n    main: { type: 'originalSql', measures: [n], timeDimension: CUBE.at, granularity: 'day' },\n    last: { type: 'rollupLambda', rollups: [CUBE.first] }, first: { measures: [n] } } })")
 	var got []string
 	for _, n := range m.Notices() {
 		got = append(got, n.String())
