@@ -4,7 +4,9 @@ package preagg
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,6 +158,9 @@ func files(t testing.TB, dir string) (names []string) {
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.HasPrefix(d.Name(), "p") {
 			names = append(names, path)
+		}
+		if errors.Is(err, fs.ErrNotExist) { // deleted meanwhile
+			return nil
 		}
 		return err
 	})
