@@ -1,6 +1,8 @@
 package restapi
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -48,21 +50,62 @@ func (h *Handler) convert(w http.ResponseWriter, r *http.Request, sc securitycon
 			return nil
 		}
 	}
-	if strings.TrimSpace(asked.Query) == "" {
-		return fault.New(fault.Invalid, "query parameter must be a non-empty string")
-	}
-	model, meta, err := h.visible(r.Context(), sc, datamodel.MetaOptions{})
-	if err != nil {
+	sel, no, err := h.selected(r.Context(), sc, asked.Query)
+	switch {
+	case err != nil:
 		return err
+	case no != "":
+		writeJSON(w, http.StatusOK, converted{Status: "error", Error: no})
+	default:
+		writeJSON(w, http.StatusOK, converted{Status: "ok", Query: &askedQuery{sel.Query, sel.Query.Order}})
 	}
-	sel, err := cubesql.NewCatalog(model, meta).Select(asked.Query, h.cfg.MaxLimit)
+	return nil
+}
+
+// selected returns the query that has the rows of a SELECT over what sc sees, or says why there is none.
+func (h *Handler) selected(ctx context.Context, sc securitycontext.Context, text string) (sel cubesql.Select, no string, err error) {
+	if strings.TrimSpace(text) == "" {
+		return sel, "", fault.New(fault.Invalid, "query parameter must be a non-empty string")
+	}
+	model, meta, err := h.visible(ctx, sc, datamodel.MetaOptions{})
+	if err != nil {
+		return sel, "", err
+	}
+	sel, err = cubesql.NewCatalog(model, meta).Select(text, h.cfg.MaxLimit)
 	if refused, ok := errors.AsType[*fault.Error](err); ok && refused.Kind == fault.Invalid {
-		writeJSON(w, http.StatusOK, converted{Status: "error", Error: refused.Detail})
-		return nil
+		return sel, refused.Detail, nil
 	}
+	return sel, "", err
+}
+
+// selectSQL answers /v1/sql of a SELECT over cubes (cube-rest-api.md §11.1): the statement that /v1/cubesql would run for it.
+func (h *Handler) selectSQL(w http.ResponseWriter, r *http.Request, sc securitycontext.Context, req request) error {
+	var text string
+	if json.Unmarshal(req.Query, &text) != nil { // in a URL it stands as it is
+		text = string(req.Query)
+	}
+	type statement struct {
+		Status string  `json:"status"` // ok, or error
+		SQL    *[2]any `json:"sql,omitempty"`
+		Error  string  `json:"error,omitempty"`
+		Type   string  `json:"query_type,omitempty"` // regular: a query of the query API has its rows
+	}
+	sel, no, err := h.selected(r.Context(), sc, text)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, converted{Status: "ok", Query: &askedQuery{sel.Query, sel.Query.Order}})
+	answer := statement{Status: "error", Error: no}
+	if no == "" {
+		asked, err := json.Marshal(askedQuery{sel.Query, sel.Query.Order})
+		if err != nil {
+			return err
+		}
+		p, err := h.prepare(r.Context(), sc, request{Query: asked, Cache: req.Cache})
+		if err != nil {
+			return err
+		}
+		answer = statement{Status: "ok", SQL: shownSQL(p.queries[0].plan), Type: "regular"}
+	}
+	writeJSON(w, http.StatusOK, map[string]statement{"sql": answer})
 	return nil
 }

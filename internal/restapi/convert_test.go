@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -36,6 +38,53 @@ func TestASelectIsConvertedAndLoads(t *testing.T) {
 	}
 	if w := f.convert(`SELECT count(*) FROM orders`); !strings.Contains(w.Body.String(), `"order":{}`) {
 		t.Errorf("no order is not said: %s", w.Body)
+	}
+}
+
+// The statement of a SELECT is the one of the query that has its rows, by GET and by POST; that there is none is an answer, too.
+func TestTheSQLOfASelect(t *testing.T) {
+	f := newFront(t, shipped)
+	type answer struct {
+		SQL struct {
+			Status, Error string
+			SQL           []any
+			Type          string `json:"query_type"`
+		}
+	}
+	ask := func(w *httptest.ResponseRecorder) (a answer) {
+		t.Helper()
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || w.Code != http.StatusOK {
+			t.Fatalf("%d %s %v", w.Code, w.Body, err)
+		}
+		return a
+	}
+	const text = `SELECT status, MEASURE(count) FROM orders WHERE status = 'paid' GROUP BY 1`
+	var rest struct {
+		SQL struct{ SQL []any }
+	}
+	w := f.get("sql", `{"measures":["orders.count"],"dimensions":["orders.status"],"filters":[{"member":"orders.status","operator":"equals","values":["paid"]}],"order":{}}`)
+	if err := json.Unmarshal(w.Body.Bytes(), &rest); err != nil || w.Code != http.StatusOK {
+		t.Fatalf("%d %s %v", w.Code, w.Body, err)
+	}
+	body, err := json.Marshal(map[string]string{"format": "sql", "query": text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []*httptest.ResponseRecorder{
+		f.do(http.MethodGet, "/cubejs-api/v1/sql?format=sql&query="+url.QueryEscape(text), ""), f.do(http.MethodPost, "/cubejs-api/v1/sql", string(body)),
+	} {
+		if got := ask(w); got.SQL.Status != "ok" || got.SQL.Type != "regular" || got.SQL.Error != "" || !reflect.DeepEqual(got.SQL.SQL, rest.SQL.SQL) {
+			t.Errorf("%s\nwant the statement %v", w.Body, rest.SQL.SQL)
+		}
+	}
+	if got := ask(f.do(http.MethodGet, "/cubejs-api/v1/sql?format=sql&query="+url.QueryEscape("SELECT status || 'x' FROM orders"), "")); got.SQL.Status != "error" ||
+		!strings.HasPrefix(got.SQL.Error, "Line 1, column 15: ") || got.SQL.SQL != nil || got.SQL.Type != "" {
+		t.Errorf("what is no query of this API: %+v", got)
+	}
+	for _, query := range []string{"?format=sql&query=%20", "?format=sql", "?format=xml&query={}"} {
+		if w := f.do(http.MethodGet, "/cubejs-api/v1/sql"+query, ""); w.Code != http.StatusBadRequest {
+			t.Errorf("%s: %d %s, want 400", query, w.Code, w.Body)
+		}
 	}
 }
 

@@ -30,13 +30,12 @@ func (h *Handler) cubeSQL(w http.ResponseWriter, r *http.Request, sc securitycon
 	if err := readBody(r, &asked, "query parameter must be a non-empty string"); err != nil {
 		return err
 	}
-	model, meta, err := h.visible(r.Context(), sc, datamodel.MetaOptions{})
+	sel, no, err := h.selected(r.Context(), sc, asked.Query)
 	if err != nil {
 		return err
 	}
-	sel, err := cubesql.NewCatalog(model, meta).Select(asked.Query, h.cfg.MaxLimit)
-	if err != nil {
-		return err
+	if no != "" {
+		return fault.New(fault.Invalid, "%s", no)
 	}
 	sel.Query.Timezone = asked.Timezone
 	text, err := json.Marshal(askedQuery{sel.Query, sel.Query.Order})

@@ -8,6 +8,7 @@ import (
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/query"
 	"github.com/behalf-project/behalf/internal/securitycontext"
+	"github.com/behalf-project/behalf/internal/sqlgen"
 )
 
 // sqlAnswer is the answer of /v1/sql: what clients rely on, without the internals (cube-rest-api.md §11.1).
@@ -66,8 +67,12 @@ func (h *Handler) sql(w http.ResponseWriter, r *http.Request, sc securitycontext
 	if err != nil {
 		return err
 	}
-	if req.Format != "" && req.Format != "rest" {
-		return fault.New(fault.Invalid, "The format %q needs the SQL API, which this version does not have yet; send a JSON query.", req.Format)
+	switch req.Format {
+	case "", "rest":
+	case "sql":
+		return h.selectSQL(w, r, sc, req)
+	default:
+		return fault.New(fault.Invalid, "The format %q does not exist: it is rest, for a query in JSON, or sql, for a SELECT over cubes.", req.Format)
 	}
 	p, err := h.prepare(r.Context(), sc, req)
 	if err != nil {
@@ -76,12 +81,8 @@ func (h *Handler) sql(w http.ResponseWriter, r *http.Request, sc securitycontext
 	answers := make([]sqlAnswer, len(p.queries))
 	for i := range p.queries {
 		plan := p.queries[i].plan
-		args := plan.Args
-		if args == nil {
-			args = []any{}
-		}
 		answers[i] = sqlAnswer{DataSource: plan.DataSource, SQL: sqlPlan{
-			SQL: [2]any{plan.SQL, args}, TimeDimensionAlias: plan.TimeDimensionAlias, TimeDimensionField: plan.TimeDimensionField,
+			SQL: *shownSQL(plan), TimeDimensionAlias: plan.TimeDimensionAlias, TimeDimensionField: plan.TimeDimensionField,
 			Order: plan.Order, PreAggregations: []foundRollup{}, DataSource: plan.DataSource,
 			AliasNameToMember: plan.AliasNameToMember, MemberNames: plan.MemberNames,
 		}}
@@ -101,6 +102,14 @@ func (h *Handler) sql(w http.ResponseWriter, r *http.Request, sc securitycontext
 	}
 	writeJSON(w, http.StatusOK, answers)
 	return nil
+}
+
+// shownSQL is the statement of a plan as Cube writes one: its text, and what is bound to it.
+func shownSQL(plan sqlgen.Plan) *[2]any {
+	if plan.Args == nil {
+		return &[2]any{plan.SQL, []any{}}
+	}
+	return &[2]any{plan.SQL, plan.Args}
 }
 
 // dryRun answers /v1/dry-run: how the query is understood (cube-rest-api.md §11.2). It plans it too, so that a query
