@@ -66,6 +66,17 @@ func oracleCases() map[string][]oracleCase {
 		"custom_granularities": customGranularityCases,
 		"commerce":             commerceCases,
 		"reporting":            reportingCases,
+		"product":              productCases,
+		"ledger":               ledgerCases,
+		"company":              companyCases,
+		"webshop":              webshopCases,
+		"mart":                 martCases,
+		"windows":              windowsCases,
+		"lambdas":              lambdasCases,
+		"claims":               claimsCases,
+		"grains":               grainsCases,
+		"proxies":              proxiesCases,
+		"nulls":                nullsCases,
 	}
 }
 
