@@ -1,5 +1,5 @@
-import { schema, audit, byStatus } from './base';
-import { money } from './base';
+import { schema, audit, byStatus } from './shared';
+import { money } from './shared';
 
 cube(`BaseOrders`, {
   sql: `SELECT * FROM ${schema('orders')} WHERE ${FILTER_PARAMS.BaseOrders.createdAt.filter('created_at')}`,
