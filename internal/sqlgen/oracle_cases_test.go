@@ -77,6 +77,10 @@ func oracleCases() map[string][]oracleCase {
 		"grains":               grainsCases,
 		"proxies":              proxiesCases,
 		"nulls":                nullsCases,
+		"crossroads":           crossroadsCases,
+		"scripted":             scriptedCases,
+		"spelled":              spelledCases,
+		"escapes":              escapesCases,
 	}
 }
 
