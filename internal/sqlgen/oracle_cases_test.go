@@ -77,6 +77,8 @@ func oracleCases() map[string][]oracleCase {
 		"grains":               grainsCases,
 		"proxies":              proxiesCases,
 		"nulls":                nullsCases,
+		"cohorts":              cohortsCases,
+		"properties":           propertiesCases,
 		"crossroads":           crossroadsCases,
 		"scripted":             scriptedCases,
 		"spelled":              spelledCases,

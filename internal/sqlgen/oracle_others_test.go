@@ -665,3 +665,39 @@ var escapesCases = []oracleCase{
 	{name: "tab", query: `{"dimensions":["o.tab"],"measures":["o.n"]}`},
 	{name: "letter", query: `{"dimensions":["o.letter"],"measures":["o.n"]}`},
 }
+
+// What people earn from when to when, in a tree of departments: sub-queries of sub-queries, and times that are sub-queries.
+var cohortsCases = []oracleCase{
+	{name: "mrr churn arr by dept", query: `{"measures":["subs.mrr","subs.churn","subs.arr"],"dimensions":["subs.dept"]}`},
+	{name: "arr_growth longest by size", query: `{"measures":["subs.arr_growth","subs.longest"],"dimensions":["dep.size"]}`},
+	{name: "count avg_pay by cohort quarter", query: `{"measures":["emp.count","emp.avg_pay"],"timeDimensions":[{"dimension":"emp.cohort","granularity":"quarter"}]}`},
+	{name: "count by cohort", query: `{"measures":["emp.count"],"dimensions":["emp.cohort"],"timezone":"America/New_York"}`},
+	{name: "count by first_pay", query: `{"measures":["emp.count"],"dimensions":["emp.first_pay"],"timezone":"America/New_York"}`},
+	{name: "count by first_pay month", query: `{"measures":["emp.count"],"timeDimensions":[{"dimension":"emp.first_pay","granularity":"month","dateRange":["2022-12-01","2023-12-31"]}],"timezone":"Asia/Tokyo"}`},
+	{name: "above heads_avg by full_name", query: `{"measures":["emp.above","dep.heads_avg"],"dimensions":["dep.full_name"]}`},
+	{name: "mrr, in segments", query: `{"measures":["subs.mrr"],"segments":["subs.current","subs.tech"]}`},
+	{name: "cum by name valid_from year, filtered", query: `{"measures":["subs.cum"],"dimensions":["emp.name"],"timeDimensions":[{"dimension":"subs.valid_from","granularity":"year","dateRange":["2023-01-01","2024-12-31"]}],"filters":[{"member":"dep.size","operator":"contains","values":["some"]}]}`},
+	{name: "mrr emp_count emp_above by team_size parent_name", query: `{"measures":["revenue.mrr","revenue.emp_count","revenue.emp_above"],"dimensions":["revenue.team_size","revenue.parent_name"]}`},
+	{name: "churn team_count team_heads_avg by dept, in segments", query: `{"measures":["revenue.churn","revenue.team_count","revenue.team_heads_avg"],"dimensions":["revenue.dept"],"segments":["revenue.tech"]}`},
+	{name: "emp_avg_pay by emp_cohort year valid_to", query: `{"measures":["revenue.emp_avg_pay"],"timeDimensions":[{"dimension":"revenue.emp_cohort","granularity":"year"},{"dimension":"revenue.valid_to","dateRange":["2023-01-01","2023-12-31"]}]}`},
+	{name: "count, filtered", query: `{"measures":["dep.count"],"filters":[{"or":[{"member":"dep.heads","operator":"equals","values":["0"]},{"member":"dep.size","operator":"startsWith","values":["BIG"]}]}]}`},
+	{name: "mrr count by name", query: `{"measures":["subs.mrr","dep.count"],"dimensions":["parent.name"],"order":{"parent.name":"desc"},"total":true,"limit":2}`},
+	{name: "mrr by emp_name team_full_name", query: `{"dimensions":["revenue.emp_name","revenue.team_full_name"],"measures":["revenue.mrr"],"order":[["revenue.mrr","desc"],["revenue.emp_name","asc"]],"limit":5,"offset":3}`},
+	{name: "started longest by dep_pay", query: `{"measures":["subs.started","subs.longest"],"dimensions":["emp.dep_pay"],"timezone":"Europe/Berlin"}`},
+	{name: "hired by first_pay quarter", query: `{"measures":["emp.hired"],"timeDimensions":[{"dimension":"emp.first_pay","granularity":"quarter","dateRange":["2023-01-01","2023-12-31"]}]}`},
+	{name: "active by employee_id, filtered", query: `{"measures":["subs.active"],"dimensions":["subs.employee_id"],"filters":[{"member":"subs.active","operator":"gt","values":["0"]},{"member":"subs.valid_from","operator":"afterOrOnDate","values":["2023-06-01"]}],"limit":5,"order":{"subs.employee_id":"asc"}}`},
+}
+
+// Properties in JSON, with the aggregates that only Postgres has.
+var propertiesCases = []oracleCase{
+	{name: "count rate amounts by bucket", query: `{"measures":["ev.count","ev.rate","ev.amounts"],"dimensions":["ev.bucket"]}`},
+	{name: "big has_pay names med by tag", query: `{"measures":["ev.big","ev.has_pay","ev.names","ev.med"],"dimensions":["ev.tag"]}`},
+	{name: "count by local_hour", query: `{"measures":["ev.count"],"dimensions":["ev.local_hour"],"timezone":"America/New_York"}`},
+	{name: "count first by week_day", query: `{"measures":["ev.count","ev.first"],"dimensions":["ev.week_day"],"timezone":"Asia/Tokyo"}`},
+	{name: "count by geo", query: `{"measures":["ev.count"],"dimensions":["ev.geo"]}`},
+	{name: "count, filtered", query: `{"measures":["ev.count"],"filters":[{"member":"ev.geo","operator":"contains","values":["1.5,2"]}]}`},
+	{name: "first by plan, filtered", query: `{"measures":["ev.first"],"dimensions":["ev.plan"],"filters":[{"member":"ev.first","operator":"beforeDate","values":["2024-02-21"]}]}`},
+	{name: "count by at hour", query: `{"measures":["ev.count"],"timeDimensions":[{"dimension":"ev.at","granularity":"hour","dateRange":["2024-03-10","2024-03-10"]}],"timezone":"America/New_York"}`},
+	{name: "count by at day, filtered", query: `{"measures":["ev.count"],"timeDimensions":[{"dimension":"ev.at","granularity":"day","dateRange":["2024-03-09","2024-03-11"]}],"timezone":"America/New_York","filters":[{"member":"ev.local_hour","operator":"gte","values":[12]}]}`},
+	{name: "count rate by plan, filtered", query: `{"measures":["ev.count","ev.rate"],"dimensions":["ev.plan"],"filters":[{"member":"ev.rate","operator":"set"}],"order":[["ev.rate","desc"]]}`},
+}
