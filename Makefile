@@ -92,7 +92,7 @@ generate: $(APP)/node_modules/.package-lock.json ## write the files that are gen
 	cd $(APP) && npm run --silent generate
 
 .PHONY: oracle
-oracle: ## ask Cube's own schema compiler again about the cases in internal/sqlgen (MODEL=one; 130 MB of npm, kept out of CI)
+oracle: ## ask Cube's own schema compiler again about the cases in internal/sqlgen (MODEL=one,two; 130 MB of npm, kept out of CI)
 	cd internal/sqlgen/oracle && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	go test ./internal/sqlgen -run TestRowsAreCubes -oracle $(or $(MODEL),all)
 

@@ -3,7 +3,10 @@ package datamodel
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // parseTemplate parses s. at returns the place of a byte of s.
@@ -25,9 +28,13 @@ func parseText(s string, at func(int) Position, params []string) (*Template, *Pr
 	}
 	for i := 0; i < len(s); {
 		switch {
-		case s[i] == '\\' && i+1 < len(s) && (s[i+1] == '{' || s[i+1] == '}'):
-			text.WriteByte(s[i+1])
-			i += 2
+		case s[i] == '\\':
+			r, n, ok := escape(s[i:])
+			if !ok {
+				return nil, &Problem{Position: at(i), Message: `this is no escape; a backslash of the SQL itself is written "\\"`, Text: s}
+			}
+			text.WriteString(r)
+			i += n
 		case s[i] == '}':
 			return nil, &Problem{Position: at(i), Message: `"}" without "{"; a brace of the SQL itself is written "\}"`, Text: s}
 		case s[i] == '{':
@@ -46,6 +53,32 @@ func parseText(s string, at func(int) Position, params []string) (*Template, *Pr
 	}
 	flush()
 	return t, nil
+}
+
+// escape reads what begins with a backslash, and returns what it stands for and its length. In Cube, SQL in YAML becomes a
+// template literal of JavaScript, and has its escapes: \n is a line break, \\ a backslash, and \d no more than d.
+func escape(s string) (text string, length int, ok bool) {
+	if len(s) < 2 {
+		return "", 0, false
+	}
+	digits := map[byte]int{'x': 2, 'u': 4}[s[1]]
+	switch c := s[1]; {
+	case digits > 0:
+		if len(s) < 2+digits {
+			return "", 0, false
+		}
+		code, err := strconv.ParseUint(s[2:2+digits], 16, 16)
+		return string(rune(code)), 2 + digits, err == nil && code != 0 && !utf16.IsSurrogate(rune(code))
+	case c >= '0' && c <= '9':
+		return "", 0, false // an octal number there, or NUL
+	case c == '\n':
+		return "", 2, true // a line that goes on
+	}
+	if i := strings.IndexByte("ntrbvf", s[1]); i >= 0 {
+		return "\n\t\r\b\v\f"[i : i+1], 2, true
+	}
+	_, n := utf8.DecodeRuneInString(s[1:])
+	return s[1 : 1+n], 1 + n, true
 }
 
 // exprParser reads one expression in braces: the part of Python that models use.
@@ -307,7 +340,7 @@ func (p *exprParser) column() (*Column, *Problem) {
 	return c, problem
 }
 
-// stringLiteral reads a string in quotes, and reports whether it is an f-string.
+// stringLiteral reads a string in quotes, and reports whether it is an f-string, whose escapes parseText reads.
 func (p *exprParser) stringLiteral() (s string, formatted bool, problem *Problem) {
 	start := p.i
 	if c := p.peek(); c == 'f' || c == 'F' {
@@ -324,6 +357,9 @@ func (p *exprParser) stringLiteral() (s string, formatted bool, problem *Problem
 		case c == quote:
 			p.i++
 			return b.String(), formatted, nil
+		case c == '\\' && formatted && p.i+1 < len(p.s):
+			b.WriteString(p.s[p.i : p.i+2])
+			p.i++
 		case c == '\\' && p.i+1 < len(p.s) && strings.IndexByte(`'"\`, p.s[p.i+1]) >= 0:
 			p.i++
 			b.WriteByte(p.s[p.i])

@@ -233,22 +233,26 @@ func (l *loader) segment(d *definition, n *node) {
 // words that stay small in a title, unless they begin it.
 var smallWords = strings.Fields("and or nor a an the so but to of at by from into on onto off out in over with for")
 
-// titleOf writes a name for people: created_at is "Created at", userID is "User ID".
+// titleOf writes a name for people, as Cube does: created_at is "Created at", userID is "User ID", last_28 is "Last28".
 func titleOf(name string) string {
+	lower := func(i int) bool { return i < len(name) && name[i] >= 'a' && name[i] <= 'z' }
+	upper := func(i int) bool { return i < len(name) && name[i] >= 'A' && name[i] <= 'Z' }
 	var spaced strings.Builder
-	for i, r := range name {
-		if upper := r >= 'A' && r <= 'Z'; upper && i > 0 && (name[i-1] < 'A' || name[i-1] > 'Z') || r == '_' {
+	for i := range len(name) {
+		letter := lower(i) || upper(i)
+		switch {
+		case name[i] == '_':
+			continue
+		case letter && i > 0 && !lower(i-1) && !upper(i-1), upper(i) && i > 0 && (lower(i-1) || lower(i+1)):
 			spaced.WriteByte(' ')
 		}
-		if r != '_' {
-			spaced.WriteRune(r)
-		}
+		spaced.WriteByte(name[i])
 	}
 	words := strings.Fields(strings.ToLower(spaced.String()))
 	for i, w := range words {
 		switch {
-		case w == "id":
-			words[i] = "ID"
+		case w == "id" || w == "ids":
+			words[i] = "ID" + w[2:]
 		case i == 0 || !slices.Contains(smallWords, w):
 			words[i] = strings.ToUpper(w[:1]) + w[1:]
 		}

@@ -164,15 +164,20 @@ func midnight(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
 }
 
-const units = `(second|minute|hour|day|week|month|quarter|year)`
+const (
+	units  = `(second|minute|hour|day|week|month|quarter|year)`
+	months = `(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*`
+)
 
 var (
 	wholePattern   = regexp.MustCompile(`^(this|last|next) ` + units + `$`)
 	severalPattern = regexp.MustCompile(`^(last|next) (\d{1,6}) ` + units + `s?$`)
 	fromToPattern  = regexp.MustCompile(`^from (.+) to (.+)$`)
-	agoPattern     = regexp.MustCompile(`^(\d{1,6}) ` + units + `s? (ago|from now)$`)
+	agoPattern     = regexp.MustCompile(`^(an?|\d{1,6}) ` + units + `s? (ago|from now)$`)
 	inPattern      = regexp.MustCompile(`^in (\d{1,6}) ` + units + `s?$`)
-	monthPattern   = regexp.MustCompile(`^(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* (\d{4})$`)
+	monthPattern   = regexp.MustCompile(`^` + months + ` (\d{4})$`)
+	dayPattern     = regexp.MustCompile(`^` + months + ` (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})$`)
+	ofMonthPattern = regexp.MustCompile(`^(\d{1,2})(?:st|nd|rd|th)? (?:of )?` + months + `,? (\d{4})$`)
 	finePattern    = regexp.MustCompile(`\b(second|minute|hour)s?\b`)
 )
 
@@ -231,7 +236,10 @@ func moment(s string, loc *time.Location, now time.Time) (time.Time, bool) {
 		return add(now, loc, "day", 1), true
 	}
 	if m := agoPattern.FindStringSubmatch(s); m != nil {
-		n, _ := strconv.Atoi(m[1])
+		n := 1
+		if m[1][0] != 'a' {
+			n, _ = strconv.Atoi(m[1])
+		}
 		if m[3] == "ago" {
 			n = -n
 		}
@@ -242,13 +250,24 @@ func moment(s string, loc *time.Location, now time.Time) (time.Time, bool) {
 		return add(now, loc, m[2], n), true
 	}
 	if m := monthPattern.FindStringSubmatch(s); m != nil {
-		t, err := time.Parse("Jan 2006", strings.ToUpper(m[1][:1])+m[1][1:]+" "+m[2])
-		return instant(t, loc, false), err == nil
+		return spelled(m[1], "1", m[2], loc)
+	}
+	if m := dayPattern.FindStringSubmatch(s); m != nil {
+		return spelled(m[1], m[2], m[3], loc)
+	}
+	if m := ofMonthPattern.FindStringSubmatch(s); m != nil {
+		return spelled(m[2], m[1], m[3], loc)
 	}
 	if r, ok := absolute(strings.ToUpper(s), loc); ok {
 		return instant(r.from, loc, false), true
 	}
 	return time.Time{}, false
+}
+
+// spelled returns the start of a day whose month is a word, of which three letters count.
+func spelled(month, day, year string, loc *time.Location) (time.Time, bool) {
+	t, err := time.Parse("Jan 2 2006", strings.ToUpper(month[:1])+month[1:]+" "+day+" "+year)
+	return instant(t, loc, false), err == nil
 }
 
 // span returns the units first to last, counted from the one that holds t, whole.

@@ -156,7 +156,9 @@ func (d *decoder) query(obj object) (Query, error) {
 		case "ungrouped":
 			q.Ungrouped, err = d.boolean(f)
 		case "timezone":
-			q.Timezone, err = d.string(f)
+			if f.value != nil { // null is the default too
+				q.Timezone, err = d.string(f)
+			}
 		case "cache", "cacheMode":
 			q.CacheMode, err = enum(d, f, StaleIfSlow, StaleWhileRevalidate, MustRevalidate, NoCache)
 		case "renewQuery":
@@ -290,9 +292,6 @@ func (d *decoder) timeDimension(obj object, path, pointer string) (TimeDimension
 	}
 	if td.Dimension == "" {
 		return td, invalid(pointer, `"%s.dimension" is required`, path)
-	}
-	if td.DateRange != nil && td.compare != nil {
-		return td, invalid(pointer, `"%s" must not contain both dateRange and compareDateRange`, path)
 	}
 	return td, nil
 }

@@ -83,6 +83,12 @@ func TestRelativeDates(t *testing.T) {
 		{"7 days ago", utc, saturday, "2026-11-14T00:00:00.000", "2026-11-14T23:59:59.999"},
 		{"in 3 days", utc, saturday, "2026-11-24T00:00:00.000", "2026-11-24T23:59:59.999"},
 		{"1 month ago", utc, time.Date(2026, 3, 31, 1, 0, 0, 0, time.UTC), "2026-02-28T00:00:00.000", "2026-02-28T23:59:59.999"},
+		{"a week ago", utc, saturday, "2026-11-14T00:00:00.000", "2026-11-14T23:59:59.999"},
+		{"from an hour ago to now", utc, saturday, "2026-11-21T21:00:00.000", "2026-11-21T22:59:59.999"},
+		{"Jan 5, 2024", utc, saturday, "2024-01-05T00:00:00.000", "2024-01-05T23:59:59.999"},
+		{"January 5th 2024", york, saturday, "2024-01-05T00:00:00.000", "2024-01-05T23:59:59.999"},
+		{"5 January 2024", utc, saturday, "2024-01-05T00:00:00.000", "2024-01-05T23:59:59.999"},
+		{"from 1st of march 2024 to April 2, 2024", utc, saturday, "2024-03-01T00:00:00.000", "2024-04-02T23:59:59.999"},
 		{"jan 2024", utc, saturday, "2024-01-01T00:00:00.000", "2024-01-01T23:59:59.999"},
 		{"now", utc, saturday, "2026-11-21T00:00:00.000", "2026-11-21T23:59:59.999"},
 		{"last hour", "Asia/Kolkata", saturday, "2026-11-22T02:00:00.000", "2026-11-22T02:59:59.999"},
@@ -111,7 +117,7 @@ func TestRelativeDates(t *testing.T) {
 
 func TestTextThatIsNoDateIsRefused(t *testing.T) {
 	for _, s := range []string{"blah blah", "", "last 0 days", "last 999999 years", "2024-13-01", "2024-02-30", "from today", "today; DROP",
-		"from last monday to today", "my last week", "this weeks", "2024-01", "0000-01-01", "last monday", "2024-01-01T25:00:00", "from now to", strings.Repeat("9", 100)} {
+		"from last monday to today", "my last week", "feb 30, 2024", "a weeks", "5 2024", "this weeks", "2024-01", "0000-01-01", "last monday", "2024-01-01T25:00:00", "from now to", strings.Repeat("9", 100)} {
 		_, err := DateRange{Texts: []string{s}}.resolve(time.UTC, saturday)
 		f, ok := errors.AsType[*fault.Error](err)
 		if !ok || f.Detail != "Can't parse date: '"+s+"'" {
@@ -359,6 +365,8 @@ func TestComparisonsAndBlends(t *testing.T) {
 		pivot       string
 	}{
 		{"ranges to compare", `{"measures":["o.c"],"timeDimensions":[{"dimension":"o.t","compareDateRange":["this week",["2026-05-21","2026-05-28"]]}]}`, CompareDateRange, 2,
+			`{"measures":["o.c"],"dimensions":["compareDateRange"],"timeDimensions":[{"dimension":"o.t","dateRange":["2026-11-16T00:00:00.000","2026-11-22T23:59:59.999"]}],"filters":[],"cacheMode":"stale-if-slow","timezone":"UTC","limit":10000,"rowLimit":10000,"queryType":"compareDateRangeQuery"}`},
+		{"ranges to compare go before a range", `{"measures":["o.c"],"timeDimensions":[{"dimension":"o.t","dateRange":"last year","compareDateRange":["this week"]}],"timezone":null}`, CompareDateRange, 1,
 			`{"measures":["o.c"],"dimensions":["compareDateRange"],"timeDimensions":[{"dimension":"o.t","dateRange":["2026-11-16T00:00:00.000","2026-11-22T23:59:59.999"]}],"filters":[],"cacheMode":"stale-if-slow","timezone":"UTC","limit":10000,"rowLimit":10000,"queryType":"compareDateRangeQuery"}`},
 		{"queries to blend", `[{"measures":["o.c"],"timeDimensions":[{"dimension":"o.t","granularity":"day"}]},{"measures":["p.c","o.c"],"dimensions":["p.d"],"timeDimensions":[{"dimension":"p.t","granularity":"day"}]}]`, Blending, 2,
 			`{"measures":["o.c","p.c"],"dimensions":["p.d"],"timeDimensions":[{"dimension":"time","granularity":"day"}],"filters":[],"cacheMode":"stale-if-slow","timezone":"UTC","limit":10000,"rowLimit":10000,"queryType":"blendingQuery"}`},

@@ -81,7 +81,10 @@ func (p *planner) collectBase(h *hints, m *datamodel.Member) {
 		if m == p.value {
 			path = path[1:] // its measures lead to its cube, and not the other way
 		}
-		if len(path) > 1 || m == p.value && len(path) > 0 {
+		switch {
+		case len(path) == 2 && m != p.value:
+			h.add(path[1:]) // a neighbour, which the tree may reach in another way
+		case len(path) > 1 || m == p.value && len(path) > 0:
 			h.add(path)
 		}
 		if ref.Member != nil && ref.Member != m { // as the SQL of a granularity does, of the dimension that has it

@@ -2,7 +2,9 @@ package sqlgen_test
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -268,9 +270,10 @@ func TestRowsAreCubesInMariaDB(t *testing.T) {
 	compared := 0
 	all := oracleCases()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		text, answers := readOracle(t, name)
-		if known.Refused[name] != "" {
-			continue
+		files, answers := readOracle(t, name)
+		text, err := fs.ReadFile(files, "model.yml")
+		if known.Refused[name] != "" || errors.Is(err, fs.ErrNotExist) {
+			continue // a model in a folder has words that only Postgres has
 		}
 		m := loadInMariaDB(t, string(text))
 		for i, c := range all[name] {

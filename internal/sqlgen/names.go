@@ -152,11 +152,12 @@ func (p *planner) measures() []column { return p.columns[len(p.grouping()):] }
 func (p *planner) alias(m member, granularity string) string {
 	a := memberAlias(p.model.Cube(m.Cube), m.Member)
 	if granularity != "" {
-		a += "_" + datamodel.Underscore(granularity)
+		a += "_" + granularity
 	}
 	return a
 }
 
+// memberAlias writes the whole name in snake_case, as Cube does: a capital after the dot begins a word too.
 func memberAlias(c *datamodel.Cube, m *datamodel.Member) string {
-	return datamodel.Underscore(c.Alias) + "__" + datamodel.Underscore(m.Name)
+	return strings.Replace(datamodel.Underscore(c.Alias+"."+m.Name), ".", "__", 1)
 }

@@ -66,6 +66,23 @@ func oracleCases() map[string][]oracleCase {
 		"custom_granularities": customGranularityCases,
 		"commerce":             commerceCases,
 		"reporting":            reportingCases,
+		"product":              productCases,
+		"ledger":               ledgerCases,
+		"company":              companyCases,
+		"webshop":              webshopCases,
+		"mart":                 martCases,
+		"windows":              windowsCases,
+		"lambdas":              lambdasCases,
+		"claims":               claimsCases,
+		"grains":               grainsCases,
+		"proxies":              proxiesCases,
+		"nulls":                nullsCases,
+		"cohorts":              cohortsCases,
+		"properties":           propertiesCases,
+		"crossroads":           crossroadsCases,
+		"scripted":             scriptedCases,
+		"spelled":              spelledCases,
+		"escapes":              escapesCases,
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -22,20 +24,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
+	"github.com/behalf-project/behalf/internal/datamodel/jsmodel"
 	"github.com/behalf-project/behalf/internal/query"
 	"github.com/behalf-project/behalf/internal/sqlgen"
 )
 
 // askOracle makes Cube's answers anew. It needs Node, and Cube's compiler in the folder oracle: make oracle installs it.
-var askOracle = flag.String("oracle", "", "the model in testdata/oracle about which Cube's compiler is asked again, or all")
+var askOracle = flag.String("oracle", "", "the models in testdata/oracle about which Cube's compiler is asked again, with commas between them, or all")
 
-// oracleFolder has a model of each name (.yml) and what Cube says to its cases (.json).
+// oracleFolder has a model of each name, in one file (.yml) or in a folder, and what Cube says to its cases (.json). Models
+// in folders are as projects have them: in both languages, and in words that only Postgres has.
 const oracleFolder = "testdata/oracle"
 
 // oracleAnswers are Cube's answers to the cases of one model.
 type oracleAnswers struct {
 	Version string         `json:"version"` // of @cubejs-backend/schema-compiler
-	Model   string         `json:"model"`   // SHA-256 of the model's text
+	Model   string         `json:"model"`   // SHA-256 of the model's files
 	Error   string         `json:"error,omitempty"`
 	Meta    []any          `json:"meta,omitempty"` // the cubes of /meta
 	Cases   []oracleAnswer `json:"cases"`
@@ -89,18 +93,22 @@ func TestRowsAreCubes(t *testing.T) {
 	if *askOracle != "" {
 		writeOracle(t)
 	}
-	data, err := os.ReadFile(filepath.Join(oracleFolder, "data.sql"))
-	if err != nil {
-		t.Fatal(err)
+	data := "DROP TABLE users, orders, line_items, products;"
+	for _, name := range []string{"data.sql", "projects.sql"} {
+		text, err := os.ReadFile(filepath.Join(oracleFolder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data += string(text)
 	}
-	db := openShop(t, "DROP TABLE users, orders, line_items, products;"+string(data))
+	db := openShop(t, data)
 	known := readKnown(t)
 	seen, compared := map[string]bool{}, 0
 	all := oracleCases()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		t.Run(name, func(t *testing.T) {
-			text, answers := readOracle(t, name)
-			m, loadErr := datamodel.Load(fstest.MapFS{"model.yml": {Data: text}})
+			files, answers := readOracle(t, name)
+			m, loadErr := datamodel.Load(files, jsmodel.New(jsmodel.Config{}))
 			seen[name] = true
 			for i, c := range all[name] {
 				seen[name+"/"+c.name] = true
@@ -138,13 +146,10 @@ func TestRowsAreCubes(t *testing.T) {
 	}
 }
 
-// readOracle returns the text of a model and Cube's answers to its cases.
-func readOracle(t *testing.T, name string) ([]byte, oracleAnswers) {
+// readOracle returns the files of a model and Cube's answers to its cases.
+func readOracle(t *testing.T, name string) (fs.FS, oracleAnswers) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(oracleFolder, name+".yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := oracleFiles(t, name)
 	golden, err := os.ReadFile(filepath.Join(oracleFolder, name+".json"))
 	if err != nil {
 		t.Fatalf("%v; run: make oracle", err)
@@ -155,15 +160,55 @@ func readOracle(t *testing.T, name string) ([]byte, oracleAnswers) {
 	if err := d.Decode(&answers); err != nil {
 		t.Fatal(err)
 	}
-	if answers.Model != digest(text) {
+	if answers.Model != digest(files) {
 		t.Fatal("the model is not the one that Cube was asked about; run: make oracle")
 	}
-	return text, answers
+	folder := fstest.MapFS{}
+	for _, f := range files {
+		folder[f.Name] = &fstest.MapFile{Data: []byte(f.Text)}
+	}
+	return folder, answers
 }
 
-func digest(text []byte) string {
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
+// oracleFile is a file of a model.
+type oracleFile struct {
+	Name string `json:"fileName"`
+	Text string `json:"content"`
+}
+
+// oracleFiles returns the files of a model, in the order of their names.
+func oracleFiles(t *testing.T, name string) (files []oracleFile) {
+	t.Helper()
+	folder := filepath.Join(oracleFolder, name)
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		files = append(files, oracleFile{filepath.ToSlash(strings.TrimPrefix(path, folder+string(filepath.Separator))), string(text)})
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		var text []byte
+		text, err = os.ReadFile(folder + ".yml")
+		files = []oracleFile{{"model.yml", string(text)}}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// digest returns the SHA-256 of the text of one file, or of the names and texts of several.
+func digest(files []oracleFile) string {
+	h := sha256.New()
+	for _, f := range files {
+		if len(files) > 1 {
+			fmt.Fprintf(h, "%s %d\n", f.Name, len(f.Text))
+		}
+		h.Write([]byte(f.Text))
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func sameJSON(a json.RawMessage, b string) bool {
@@ -334,8 +379,8 @@ func TestMetaIsCubes(t *testing.T) {
 	known := readKnown(t)
 	for name := range oracleCases() {
 		t.Run(name, func(t *testing.T) {
-			text, answers := readOracle(t, name)
-			m, err := datamodel.Load(fstest.MapFS{"model.yml": {Data: text}})
+			files, answers := readOracle(t, name)
+			m, err := datamodel.Load(files, jsmodel.New(jsmodel.Config{}))
 			if want := known.Refused[name]; want != "" {
 				return // TestRowsAreCubes has seen that the model does not load
 			}
@@ -383,23 +428,19 @@ func writeOracle(t *testing.T) {
 		Context json.RawMessage `json:"context"`
 	}
 	type model struct {
-		Name  string  `json:"name"`
-		Text  string  `json:"text"`
-		Cases []asked `json:"cases"`
+		Name  string       `json:"name"`
+		Files []oracleFile `json:"files"`
+		Cases []asked      `json:"cases"`
 	}
 	var request struct {
 		Models []model `json:"models"`
 	}
 	all := oracleCases()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if *askOracle != "all" && *askOracle != name {
+		if *askOracle != "all" && !slices.Contains(strings.Split(*askOracle, ","), name) {
 			continue
 		}
-		text, err := os.ReadFile(filepath.Join(oracleFolder, name+".yml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ask := model{Name: name, Text: string(text)}
+		ask := model{Name: name, Files: oracleFiles(t, name)}
 		for _, c := range all[name] {
 			normalized, err := json.Marshal(decode(t, c.asCubeGetsIt()))
 			if err != nil {
@@ -434,7 +475,7 @@ func writeOracle(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, m := range said.Models {
-		answers := oracleAnswers{Version: said.Version, Model: digest([]byte(request.Models[i].Text)), Error: m.Error, Meta: m.Meta}
+		answers := oracleAnswers{Version: said.Version, Model: digest(request.Models[i].Files), Error: m.Error, Meta: m.Meta}
 		for j, c := range all[m.Name] {
 			a := oracleAnswer{Name: c.name, Error: m.Error}
 			if m.Error == "" {

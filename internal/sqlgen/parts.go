@@ -78,7 +78,8 @@ func (p *planner) allLeaves() []*datamodel.Member {
 func (p *planner) keysOf(m *datamodel.Member) (*datamodel.Cube, error) {
 	c := p.model.Cube(m.Cube)
 	inner := p.innerMeasures(m)
-	if !p.tree.multiplied(c.Name) {
+	// The value of a sub-query is grouped by the key of its cube, whose columns are those of one row in each group.
+	if m == p.value || !p.tree.multiplied(c.Name) {
 		for _, i := range inner {
 			if keys, err := p.keysOf(i); err != nil || keys != nil {
 				return nil, multiplies(m)

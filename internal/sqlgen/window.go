@@ -13,14 +13,25 @@ import (
 const maxBuckets = 5000
 
 // rolling is the time over which the rolling windows of a query move (cube-data-model.md §12.7): a series with a row for
-// each bucket of the date range, or, without a granularity, for its end alone. All of it is wall time of the query's zone.
+// each bucket of the date range, or, without a granularity, for all of it. All of it is wall time of the query's zone.
 type rolling struct {
 	at          member  // the time dimension
 	granularity string  // or ""
 	column      *column // with that granularity; nil without
 	buckets     []Span
-	windows     []datamodel.Window // of its measures, without duplicates
-	beside      bool               // there are measures without a window
+	windows     []leafWindow // of its measures, without duplicates
+	beside      bool         // there are measures without a window
+}
+
+// leafWindow is the window of a measure. The rows of one of parts, as a sum is, come bucket by bucket in Cube, so that a
+// window of months that is seen from months holds whole ones.
+type leafWindow struct {
+	datamodel.Window
+	parts bool
+}
+
+func windowOf(leaf *datamodel.Member) leafWindow {
+	return leafWindow{Window: *leaf.Window, parts: leaf.Type != datamodel.CountDistinct && leaf.Type != datamodel.Avg}
 }
 
 const wallTime = "2006-01-02T15:04:05.000"
@@ -33,8 +44,8 @@ func (p *planner) findRolling(leaves []*datamodel.Member) (*rolling, error) {
 		switch {
 		case leaf.Window == nil:
 			r.beside = true
-		case !slices.Contains(r.windows, *leaf.Window):
-			r.windows = append(r.windows, *leaf.Window)
+		case !slices.Contains(r.windows, windowOf(leaf)):
+			r.windows = append(r.windows, windowOf(leaf))
 		}
 	}
 	at := -1
@@ -144,23 +155,21 @@ func move(t time.Time, i datamodel.Interval, sign int64) time.Time {
 
 // seen returns what a window holds, seen from a bucket. Cube compares with the last millisecond of a bucket, which counts
 // where months are of different lengths.
-func (p *planner) seen(r *rolling, w datamodel.Window, from Span) (Span, error) {
-	last := from.To.Add(-time.Millisecond)
-	first := from.From
-	if r.granularity == "" {
-		first = last // the window stands at the end of the range
-	}
+func (p *planner) seen(r *rolling, w leafWindow, from Span) (Span, error) {
 	if w.ToDate != "" {
 		g, ok := r.at.Granularity(w.ToDate)
 		if !ok || g.SQL != nil {
 			return Span{}, refusal("Granularity \"%s\" does not exist in dimension %s", w.ToDate, r.at.FullName())
 		}
-		return Span{From: p.bucket(first, g), To: from.To}, nil
+		return Span{From: p.bucket(from.From, g), To: from.To}, nil
 	}
 	var out Span
-	stands, more := last, time.Millisecond
-	if w.Start {
-		stands, more = first, 0
+	stands, more := from.To.Add(-time.Millisecond), time.Millisecond
+	switch {
+	case w.Start:
+		stands, more = from.From, 0
+	case w.parts && p.whole(r, w.Window):
+		stands, more = from.To, 0
 	}
 	if !w.Trailing.Unbounded {
 		out.From = move(stands, w.Trailing.Interval, -1).Add(more)
@@ -169,6 +178,12 @@ func (p *planner) seen(r *rolling, w datamodel.Window, from Span) (Span, error) 
 		out.To = move(stands, w.Leading.Interval, 1).Add(more)
 	}
 	return out, nil
+}
+
+// whole reports whether a window and the buckets of r are both made of months of the calendar.
+func (p *planner) whole(r *rolling, w datamodel.Window) bool {
+	g, ok := r.at.Granularity(r.granularity)
+	return ok && g.Every.Months > 0 && g.Shift.Seconds == 0 && g.Start == nil && w.Trailing.Interval.Seconds == 0 && w.Leading.Interval.Seconds == 0
 }
 
 // timeline is the series of a rolling in SQL.
@@ -207,7 +222,7 @@ func (p *planner) rollingPart(pt part) (Fragment, error) {
 		}
 	}
 	for i, leaf := range pt.leaves {
-		window := inside[slices.Index(r.windows, *leaf.Window)]
+		window := inside[slices.Index(r.windows, windowOf(leaf))]
 		value := text(bases + "." + p.d.Quote(fmt.Sprintf("value_%d", i)))
 		list = append(list, Format("{} "+p.d.Quote(p.leafAlias(leaf)), p.windowed(leaf, window, value, counted[i], r.column != nil)))
 	}

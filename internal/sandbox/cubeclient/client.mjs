@@ -86,6 +86,16 @@ const checks = {
     const ofDay = day.drillDown({ xValues: ['2024-03-01T00:00:00.000'], yValues: ['sales.count'] });
     assert.deepEqual((await api.load(ofDay)).rawData().map((r) => r['sales.id']).sort(), ['1', '3']);
   },
+  async 'a result that was stored'() {
+    const set = await api.load([byDay, byDay]);
+    const again = set.constructor.deserialize(JSON.parse(JSON.stringify(set.serialize())));
+    assert.deepEqual(again.chartPivot(), set.chartPivot());
+    assert.deepEqual(again.tableColumns(), set.tableColumns());
+  },
+  async 'a query of nulls, as query builders send it'() {
+    const set = await api.load({ ...byStatus, filters: [], segments: [], timeDimensions: [], timezone: null, limit: 2, offset: 0, order: [['sales.status', 'asc']] });
+    assert.deepEqual(set.rawData().map((r) => r['sales.status']), ['done', 'open']);
+  },
   async sql() {
     const query = await api.sql({ ...byStatus, filters: [{ member: 'sales.region', operator: 'equals', values: ["e'u"] }] });
     assert.match(query.sql(), /^SELECT/);

@@ -49,7 +49,8 @@ views:
 var (
 	checks = []string{
 		"load", "load by POST, and by a token that is fetched", "numbers are cast on request", "compact", "the total of rows", "tablePivot",
-		"chartPivot fills the dates that are missing", "comparison of date ranges", "multi-query", "drillDown", "sql", "dryRun", "meta",
+		"chartPivot fills the dates that are missing", "comparison of date ranges", "multi-query", "drillDown",
+		"a result that was stored", "a query of nulls, as query builders send it", "sql", "dryRun", "meta",
 		"an error is a RequestError with its status", "subscribe over HTTP", "progressCallback", "mutex: only the last of two is answered",
 	}
 	young = []string{

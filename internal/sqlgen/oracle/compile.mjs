@@ -1,6 +1,6 @@
-// Says what SQL Cube makes of models and queries. It reads {models: [{name, text, cases: [{name, context, query}]}]} from
-// standard input, where a query is as Cube's gateway normalizes it, and writes {version, models: [{name, error, meta, cases:
-// [{name, sql, args, totalSQL, totalArgs, error}]}]}.
+// Says what SQL Cube makes of models and queries. It reads {models: [{name, files: [{fileName, content}], cases: [{name,
+// context, query}]}]} from standard input, where a query is as Cube's gateway normalizes it, and writes {version, models:
+// [{name, error, meta, cases: [{name, sql, args, totalSQL, totalArgs, error}]}]}.
 //
 // The planner is the one in JavaScript. The native part of Cube, which npm does not carry, is the other planner and the
 // Jinja engine: the models here are no templates, and the engine is replaced by one that would fail.
@@ -19,7 +19,7 @@ const { version } = require('@cubejs-backend/schema-compiler/package.json');
 const words = (e) => String(e.plainMessages || e.message || e).trim();
 
 async function compiled(model) {
-  const repository = { localPath: () => '/', dataSchemaFiles: async () => [{ fileName: 'model.yml', content: model.text }] };
+  const repository = { localPath: () => '/', dataSchemaFiles: async () => model.files };
   const compilers = prepareCompiler(repository, { standalone: true });
   await compilers.compiler.compile();
   const plan = (query, context) => {

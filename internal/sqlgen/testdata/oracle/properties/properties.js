@@ -1,0 +1,30 @@
+const plan = (name) => ({ type: 'sum', sql: (CUBE) => `CASE WHEN ${CUBE}.name = '${name}' THEN 1 ELSE 0 END` });
+cube('ev', {
+  sql: `SELECT e.*, (e.props ->> 'plan') AS plan, e.at AT TIME ZONE 'UTC' AS at_utc FROM public.events AS e`,
+  pre_aggregations: { main: { measures: [CUBE.count], dimensions: [CUBE.plan], time_dimension: CUBE.at, granularity: 'day' } },
+  refresh_key: { every: '1 hour' },
+  dimensions: {
+    id: { sql: 'id', type: 'number', primary_key: true },
+    plan: { sql: `${CUBE}.plan`, type: 'string', meta: { a: [1, { b: null }] } },
+    at: { sql: `${CUBE}.at_utc`, type: 'time' },
+    amount: { sql: `(${CUBE}.props ->> 'amount')::numeric`, type: 'number', format: 'currency' },
+    bucket: { type: 'string', case: { when: [{ sql: `${amount} >= 30`, label: '30+' }, { sql: `${CUBE.amount} >= 10 AND ${plan} IS NOT NULL`, label: { sql: `'10+ ' || ${plan}` } }], else: { label: { sql: `'rest'` } } } },
+    tag: { sql: `jsonb_path_query_first(${CUBE}.props, '$.tags[0]') #>> '{}'`, type: 'string' },
+    local_hour: { sql: `EXTRACT(HOUR FROM ${SQL_UTILS.convertTz(`${CUBE}.at_utc`)})`, type: 'number' },
+    week_day: { sql: `TRIM(TO_CHAR(${at}, 'Day'))`, type: 'string' },
+    prev: { sql: `LAG(1) OVER ()`, type: 'number', shown: false },
+    geo: { type: 'geo', latitude: { sql: `1.5` }, longitude: { sql: `${CUBE}.id % 3` } },
+  },
+  measures: {
+    count: { type: 'count' },
+    visit: plan('visit'),
+    pay: plan('pay'),
+    rate: { sql: `${pay}::numeric / NULLIF(${visit}, 0)`, type: 'number' },
+    amounts: { sql: `${amount}`, type: 'sum', filters: [{ sql: `${bucket} <> 'rest'` }] },
+    big: { sql: `CASE WHEN ${amount} > 20 THEN ${CUBE}.user_id END`, type: 'countDistinct' },
+    first: { sql: `MIN(${at})`, type: 'time' },
+    has_pay: { sql: `${pay} > 0`, type: 'boolean' },
+    names: { sql: `ARRAY_TO_STRING(ARRAY_AGG(DISTINCT ${CUBE}.name ORDER BY ${CUBE}.name), '|')`, type: 'string' },
+    med: { sql: `PERCENTILE_DISC(0.5) WITHIN GROUP (ORDER BY ${amount})`, type: 'number' },
+  },
+});
