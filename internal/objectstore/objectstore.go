@@ -39,6 +39,7 @@ import (
 	"gocloud.dev/gcp"
 
 	"github.com/behalf-project/behalf/internal/fault"
+	"github.com/behalf-project/behalf/internal/objectstore/address"
 )
 
 // Objects is what a Bucket does. objectstoretest.TestObjects says what each method must do.
@@ -84,44 +85,10 @@ var schemes = map[string]func(context.Context, *url.URL) (*blob.Bucket, error){
 	"file": openFolder, "s3": openS3, "gs": openGCS, "azblob": openAzure,
 }
 
-// Check says what is wrong with the URL of a place, without a look at the place.
-func Check(url string) error {
-	_, err := parse(url)
-	return err
-}
-
-func parse(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return nil, errors.New("it is not a URL") // its text would be in err
-	case schemes[u.Scheme] == nil:
-		return nil, errors.New("it is file:<folder>, s3://<bucket>, gs://<bucket> or azblob://<container>")
-	case u.User != nil || u.Fragment != "":
-		return nil, errors.New("it holds no password: credentials come from the environment, as the cloud's own tools take them")
-	case u.Scheme == "file" && (folder(u) == "" || u.Host != "" || u.RawQuery != ""):
-		return nil, errors.New("it is file:<folder>, such as file:objects, and nothing else")
-	case u.Scheme != "file" && (u.Host == "" || strings.Trim(u.Path, "/") != ""):
-		return nil, fmt.Errorf("it is %s://<bucket>; what is in a folder of the bucket has ?prefix=<folder>/", u.Scheme)
-	}
-	if prefix := u.Query().Get("prefix"); prefix != "" && !strings.HasSuffix(prefix, "/") {
-		return nil, errors.New("its prefix ends with a /")
-	}
-	return u, nil
-}
-
-// folder returns the path of a file: URL.
-func folder(u *url.URL) string {
-	if u.Opaque != "" {
-		return u.Opaque
-	}
-	return u.Path
-}
-
 // Open opens the place that a URL names, and makes it where it is a folder. Whether a cloud answers is found by the first call.
 // Close it in the end.
 func Open(ctx context.Context, url string) (*Bucket, error) {
-	u, err := parse(url)
+	u, err := address.Parse(url)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "The URL of the object store is wrong: %s.", err)
 	}
@@ -131,7 +98,7 @@ func Open(ctx context.Context, url string) (*Bucket, error) {
 	q.Del("prefix")
 	u.RawQuery = q.Encode()
 	if u.Scheme == "file" {
-		b.place, b.folder = "file:"+folder(u), folder(u)
+		b.place, b.folder = "file:"+u.Path, u.Path
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -145,7 +112,7 @@ func Open(ctx context.Context, url string) (*Bucket, error) {
 }
 
 func openFolder(_ context.Context, u *url.URL) (*blob.Bucket, error) {
-	path, err := filepath.Abs(folder(u))
+	path, err := filepath.Abs(u.Path)
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,9 @@ func (s *Store) Query(context.Context, ID, string, []Table, driverfactory.Statem
 	return nil, notBuiltIn()
 }
 
+// Refresh is never asked.
+func (s *Store) Refresh(context.Context, ID) error { return nil }
+
 // Drop is never asked.
 func (s *Store) Drop(func(driverfactory.PoolKey) bool) error { return nil }
 

@@ -24,7 +24,8 @@ import (
 //
 // A table that is not there any more is fault.Gone: whoever asks for Tables again gets those there are. A statement that
 // needs more memory than an instance has is fault.TooMany with code "rollup_memory", and what is wrong with stmt is
-// fault.Invalid. No error that may be shown names a path. Where as many scopes are read as may be, it waits until ctx ends.
+// fault.Invalid. A table that is in the object store only is fetched by Run, and until it is here the answer is fault.Unavailable with code
+// "rollup_fetching". No error that may be shown names a path. Where as many scopes are read as may be, it waits until ctx ends.
 //
 // DuckDB has all rows in memory when it returns, and its own bound does not count them: stmt has a LIMIT.
 func (s *Store) Query(ctx context.Context, rollup ID, name string, tables []Table, stmt driverfactory.Statement) (driverfactory.Rows, error) {
@@ -47,6 +48,9 @@ func (s *Store) Query(ctx context.Context, rollup ID, name string, tables []Tabl
 			return nil, fault.New(fault.Denied, "A table is of another rollup.")
 		}
 	}
+	if s.shared != nil && s.shared.fetch(rollup, tables, s.cfg.Now()) {
+		return nil, errFetching
+	}
 	ctx, leave, err := sc.enter(ctx)
 	if errors.Is(err, errEmpty) {
 		return nil, errGone
@@ -59,7 +63,7 @@ func (s *Store) Query(ctx context.Context, rollup ID, name string, tables []Tabl
 			leave()
 			return nil, err
 		}
-		s.touch(t)
+		s.touch(rollup, t)
 	}
 	from, err := s.from(tables)
 	if err != nil {
