@@ -212,6 +212,9 @@ func (o *Orchestrators) fetchRollup(ctx context.Context, a *asked, r *Rollup, id
 	if err != nil && !errors.Is(err, errBounds) {
 		return 0, err
 	}
+	if err := o.cfg.PreAggregations.Refresh(ctx, id); err != nil {
+		o.log.Warn("what others built of a rollup is not known", zap.String("rollup", r.Name), why(err))
+	}
 	stored := byPartition(o.cfg.PreAggregations.Tables(id)) // nobody else fetches under this credential
 	for _, s := range slices.Backward(spans) {
 		if t, ok := stored[s.Name]; ok && !r.outdated(s, t, k, o.cfg.Now()) {

@@ -42,6 +42,7 @@ import (
 	"github.com/behalf-project/behalf/internal/kms"
 	"github.com/behalf-project/behalf/internal/login"
 	"github.com/behalf-project/behalf/internal/loopback"
+	"github.com/behalf-project/behalf/internal/objectstore"
 	"github.com/behalf-project/behalf/internal/outbound"
 	"github.com/behalf-project/behalf/internal/page"
 	"github.com/behalf-project/behalf/internal/preagg"
@@ -87,6 +88,7 @@ type server struct {
 	pats          *tokens.Service // personal access tokens
 	orchestrators *orchestrator.Orchestrators
 	rollups       *preagg.Store // nil in a program without DuckDB
+	objects       *objectstore.Bucket
 	factory       *driverfactory.Factory
 	sources       map[string]driverfactory.Source
 	model         *datamodel.Live
@@ -134,7 +136,7 @@ func assemble(ctx context.Context, cfg config.Config, log *zap.Logger) (s *serve
 		return s, err
 	}
 	s.store.Keys().Whole() // after whatever of earlier processes is on the disk was stored
-	if err = s.buildQueries(client); err != nil {
+	if err = s.buildQueries(ctx, client); err != nil {
 		return s, err
 	}
 	if err = s.buildFrontDoors(ctx, client); err != nil {
@@ -265,7 +267,7 @@ func (s *server) disabled(ctx context.Context, p securitycontext.Principal) (boo
 }
 
 // buildQueries makes the drivers and the orchestrators.
-func (s *server) buildQueries(client *oauthapps.Client) error {
+func (s *server) buildQueries(ctx context.Context, client *oauthapps.Client) error {
 	capacity := orchestrator.NewCapacity(s.cfg.Orchestrator.MaxConnections, 0)
 	drivers := driverfactory.Config{
 		Credentials: s.tokens,
@@ -291,7 +293,7 @@ func (s *server) buildQueries(client *oauthapps.Client) error {
 	for _, src := range sources {
 		s.sources[src.Name] = src
 	}
-	kept, err := s.openRollups()
+	kept, err := s.openRollups(ctx)
 	if err != nil {
 		return err
 	}
@@ -607,6 +609,11 @@ func (s *server) Close() {
 	if s.rollups != nil {
 		if err := s.rollups.Close(); err != nil {
 			s.log.Warn("the pre-aggregations did not close cleanly", zap.Error(err))
+		}
+	}
+	if s.objects != nil {
+		if err := s.objects.Close(); err != nil {
+			s.log.Warn("the object store did not close cleanly", zap.Error(err))
 		}
 	}
 	if s.journal != nil {

@@ -69,6 +69,8 @@ const (
 	callTime = 30 * time.Second // for a call that moves nothing
 	slowest  = 256 << 10        // bytes in a second that a call is waited for
 	pageSize = 1000             // objects, of one call of a list
+
+	folderTries = 100 // of a list of a folder in which others write
 )
 
 // Bucket is a place with objects. It is safe for concurrent use.
@@ -227,7 +229,13 @@ func (b *Bucket) page(ctx context.Context, prefix string, token []byte) ([]*blob
 	if ctx.Err() != nil { // a folder would not ask
 		return nil, nil, ctx.Err()
 	}
-	return b.bucket.ListPage(ctx, token, pageSize, &blob.ListOptions{Prefix: prefix})
+	for tries := 1; ; tries++ {
+		page, next, err := b.bucket.ListPage(ctx, token, pageSize, &blob.ListOptions{Prefix: prefix})
+		// A folder in which somebody has just put or deleted something fails where a file went under its hands.
+		if b.folder == "" || tries == folderTries || gcerrors.Code(err) != gcerrors.NotFound {
+			return page, next, err
+		}
+	}
 }
 
 // Delete implements Objects.

@@ -500,15 +500,15 @@ func (s *Store) put(f *file, build string, shared bool) error {
 	if err := os.Chtimes(filepath.Join(build, buildNote), now, now); err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(build, buildRows), s.path(f, rowsFile)); err != nil {
-		return err
-	}
-	s.pass(AfterRows)
 	if shared {
 		if err := s.markShared(f); err != nil {
 			return err
 		}
 	}
+	if err := os.Rename(filepath.Join(build, buildRows), s.path(f, rowsFile)); err != nil {
+		return err
+	}
+	s.pass(AfterRows)
 	if err := os.Rename(filepath.Join(build, buildNote), s.path(f, noteFile)); err != nil {
 		return err
 	}

@@ -351,13 +351,13 @@ func (sh *shared) next(p place) (task, bool) {
 		w.drop = false
 		return task{drop: true}, true
 	}
+	for f, t := range w.fetches { // somebody would rather have read it
+		delete(w.fetches, f)
+		return task{id: ID{w.key, f.structure}, file: f, t: t}, true
+	}
 	for structure, used := range w.looks {
 		delete(w.looks, structure)
 		return task{id: ID{w.key, structure}, used: used}, true
-	}
-	for f, t := range w.fetches {
-		delete(w.fetches, f)
-		return task{id: ID{w.key, f.structure}, file: f, t: t}, true
 	}
 	return task{}, false
 }
@@ -483,7 +483,7 @@ func (s *Store) fulfil(ctx context.Context, p place) error {
 			err = s.look(ctx, do.id, do.used)
 		}
 		if fault.KindOf(err) == fault.Gone {
-			err = nil // the scope ended meanwhile
+			err = nil // it was dropped meanwhile
 		}
 		if ctx.Err() == nil {
 			s.shared.answered(err)

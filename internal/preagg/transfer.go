@@ -94,11 +94,26 @@ func (o objects) versions() map[string][]fileName {
 // look compares what is here of a rollup with what is there. What is newer here is put there. What is newer there, and has something
 // to take the place of here, is fetched; the rest is known from then on.
 func (s *Store) look(ctx context.Context, rollup ID, isUsed bool) error {
-	sc, ctx, leave, err := s.enterNew(ctx, rollup.Scope)
+	return s.inside(ctx, rollup.Scope, func(ctx context.Context, sc *scope) error { return s.compare(ctx, sc, rollup, isUsed) })
+}
+
+// inside calls do in the scope of key, and says so where that ended meanwhile.
+func (s *Store) inside(ctx context.Context, key driverfactory.PoolKey, do func(context.Context, *scope) error) error {
+	sc, ctx, leave, err := s.enterNew(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer leave()
+	if err := do(ctx, sc); err != nil && ctx.Err() != nil {
+		return ended(ctx) // whatever the call said that was cut
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// compare does the work of look.
+func (s *Store) compare(ctx context.Context, sc *scope, rollup ID, isUsed bool) error {
 	all, err := s.shared.list(ctx, sc.place, rollup.Structure)
 	if err != nil {
 		return err
@@ -290,11 +305,11 @@ func (s *Store) fetch(ctx context.Context, rollup ID, t Table) error {
 		return nil
 	}
 	t.file.retry.Store(now.Add(fetchAgain).Unix()) // unless it comes
-	sc, ctx, leave, err := s.enterNew(ctx, rollup.Scope)
-	if err != nil {
-		return err
-	}
-	defer leave()
+	return s.inside(ctx, rollup.Scope, func(ctx context.Context, sc *scope) error { return s.fetchInto(ctx, sc, rollup, t) })
+}
+
+// fetchInto does the work of fetch.
+func (s *Store) fetchInto(ctx context.Context, sc *scope, rollup ID, t Table) error {
 	if err := s.roomFor(sc.owner, t.Bytes+noteCost); err != nil {
 		s.cfg.Log.Warn("a table of a rollup is not fetched", zap.String("object", t.file.object(rowsFile)), zap.Error(err))
 		return nil

@@ -176,9 +176,10 @@ func many(t *testing.T, o objectstore.Objects) {
 	for i := range 8 {
 		group.Go(func() {
 			name, content := fmt.Sprint("many/", i), bytes.Repeat([]byte{byte(i)}, 1000+i)
-			for range 3 {
+			for range 10 {
 				put(t, o, name, content)
 				want(t, o, name, content)
+				names(t, o, "many/")
 			}
 		})
 	}
