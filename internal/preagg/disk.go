@@ -39,7 +39,7 @@ type file struct {
 	columns   []column
 	types     string // of the columns, with their names, in SQL: tables with equal types are read as one
 
-	there  bool         // it is in the object store, and what is here is another file
+	there  bool         // it stands for a table of the object store; of one that is here too there is another
 	retry  atomic.Int64 // unix seconds before which it is not fetched again
 	shared atomic.Bool  // it is noted here that the object store has it too
 	whole  atomic.Bool  // its bytes have been compared with sum, or were written by this process

@@ -58,7 +58,7 @@ type shared struct {
 	looked  *lru.Cache[shelfKey, time.Time]          // when
 	refused *lru.Cache[string, struct{}]             // names of notes that do not belong there, or whose rows do not
 	owners  *lru.Cache[place, driverfactory.PoolKey] // of scopes there
-	ends    *lru.Cache[place, time.Time]             // when a scope was dropped last: another replica may not have heard, and put back what is older
+	ends    *lru.Cache[place, time.Time]             // when a scope was dropped last: who has not heard may put back what is older
 	down    atomic.Bool                              // the last call failed
 
 	mu     sync.Mutex
@@ -83,7 +83,8 @@ type wish struct {
 
 func newShared(cfg Config) (*shared, error) {
 	sh := &shared{
-		objects: cfg.Objects, sealer: cfg.Sealer, log: cfg.Log, now: cfg.Now, known: newShelf(), wishes: map[place]*wish{}, wake: make(chan struct{}, 1), missed: make(chan struct{}, 1),
+		objects: cfg.Objects, sealer: cfg.Sealer, log: cfg.Log, now: cfg.Now, known: newShelf(), wishes: map[place]*wish{},
+		wake: make(chan struct{}, 1), missed: make(chan struct{}, 1),
 	}
 	var errs [4]error
 	sh.looked, errs[0] = lru.New[shelfKey, time.Time](maxLooked)
@@ -160,8 +161,8 @@ func (sh *shared) refuse(name string, why error) {
 	sh.log.Warn("an object is not what its place says; it is not used", zap.String("object", name), zap.Error(why))
 }
 
-// with returns here with the tables there of the partitions that are not among them, and sees to it that what is there is looked for from time to
-// time.
+// with returns here with the tables there of the partitions that are not among them, and sees to it that what is there is looked for
+// from time to time.
 func (sh *shared) with(rollup ID, here []Table, now time.Time) []Table {
 	key := shelfKey{placeOf(rollup.Scope), rollup.Structure}
 	if last, ok := sh.looked.Get(key); !ok || now.Sub(last) >= lookEvery {
