@@ -79,19 +79,19 @@ type Cache struct {
 	MaxBytes Bytes  `yaml:"max_bytes"` // in memory; default 256MiB
 }
 
-// Objects is where pre-aggregations rest.
+// Objects is where pre-aggregations rest, for all replicas, and where this process has those that it reads.
 type Objects struct {
-	URL           string `yaml:"url"` // file:<folder>; default file:objects
-	Cache         string `yaml:"cache" later:"object stores" default:"objects-cache"`
-	CacheMaxBytes Bytes  `yaml:"cache_max_bytes" later:"object stores" default:"10GiB"`
+	URL           string `yaml:"url"`             // file:<folder>, s3://…, gs://… or azblob://…; default file:objects
+	Cache         string `yaml:"cache"`           // a folder on a disk of the machine; default objects-cache
+	CacheMaxBytes Bytes  `yaml:"cache_max_bytes"` // default 10GiB
 }
 
 // Preaggs bounds pre-aggregations and the engines that read them.
 type Preaggs struct {
 	MaxMemory    Bytes `yaml:"max_memory"`     // of all open engines together; default 1GiB
 	MaxOpen      int   `yaml:"max_open"`       // engines; default 64
-	MaxBytes     Bytes `yaml:"max_bytes"`      // of all files; default 10GiB
-	MaxUserBytes Bytes `yaml:"max_user_bytes"` // of the files of one person; default 1GiB
+	MaxBytes     Bytes `yaml:"max_bytes"`      // of all files in the object store; default 10GiB
+	MaxUserBytes Bytes `yaml:"max_user_bytes"` // of the files of one person in the cache; default 1GiB
 	RollupOnly   bool  `yaml:"rollup_only"`    // no query goes to its source: they answer, or nothing does
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/behalf-project/behalf/internal/loopback"
+	"github.com/behalf-project/behalf/internal/objectstore/address"
 	"github.com/behalf-project/behalf/internal/secret"
 	"github.com/behalf-project/behalf/internal/spelling"
 )
@@ -340,10 +341,16 @@ func (l *loader) checkRedis() {
 
 // checkPreaggs checks where pre-aggregations are, and what they may take.
 func (l *loader) checkPreaggs() {
-	if path, ok := strings.CutPrefix(l.cfg.Objects.URL, "file:"); !ok || path == "" {
-		l.fail(l.place("objects.url"), "objects.url is file:<folder>, such as file:objects: this version does not have other object stores yet")
+	o, p := l.cfg.Objects, l.cfg.Preaggs
+	if _, err := address.Parse(o.URL); err != nil {
+		l.fail(l.place("objects.url"), "objects.url: %s", err)
 	}
-	p := l.cfg.Preaggs
+	if o.Cache == "" || "file:"+o.Cache == o.URL {
+		l.fail(l.place("objects.cache"), "objects.cache is a folder on a disk of this machine, and another than that of objects.url")
+	}
+	if o.CacheMaxBytes < p.MaxUserBytes {
+		l.fail(l.place("objects.cache_max_bytes"), "objects.cache_max_bytes must be as much as preaggs.max_user_bytes or more")
+	}
 	if p.MaxOpen < 1 {
 		l.fail(l.place("preaggs.max_open"), "preaggs.max_open must be 1 or more")
 	}
@@ -562,6 +569,7 @@ func (l *loader) finish() {
 	if path, ok := strings.CutPrefix(l.cfg.Objects.URL, "file:"); ok {
 		l.cfg.Objects.URL = "file:" + l.resolve("objects.url", path, dir)
 	}
+	l.cfg.Objects.Cache = l.resolve("objects.cache", l.cfg.Objects.Cache, dir)
 	if path, ok := strings.CutPrefix(l.cfg.Store.URL.Reveal(), "sqlite:"); ok {
 		l.cfg.Store.URL = secret.New("sqlite:" + l.resolve("store.url", path, dir))
 	}

@@ -176,6 +176,16 @@ func TestEveryMistakeHasItsPlace(t *testing.T) {
 		environ    []string
 		want       []string
 	}{
+		{"where pre-aggregations are", "objects: {url: 'ftp://h/a'}\n", nil, []string{
+			`behalf.yaml:1:16: objects.url: it is file:<folder>, s3://<bucket>, gs://<bucket> or azblob://<container>`,
+		}},
+		{"credentials in a URL", "objects: {url: 's3://key:canary@b?region=r'}\n", nil, []string{
+			`behalf.yaml:1:16: objects.url: it holds no password: credentials come from the environment, as the cloud's own tools take them`,
+		}},
+		{"a cache that is the store, and too small", "objects:\n  url: file:a\n  cache: a\n  cache_max_bytes: 1MiB\n", nil, []string{
+			`behalf.yaml:3:10: objects.cache is a folder on a disk of this machine, and another than that of objects.url`,
+			`behalf.yaml:4:20: objects.cache_max_bytes must be as much as preaggs.max_user_bytes or more`,
+		}},
 		{"unknown keys name the nearest, all at once", "server:\n  listn: 127.0.0.1:1\n  grace: soon\noauth_apps:\n  - {name: x, clientid: y}\n", nil, []string{
 			`behalf.yaml:2:3: unknown key "listn" in server; did you mean "listen"?`,
 			`behalf.yaml:3:10: server.grace: "soon" is not a duration; write it like 30s, 10m or 168h`,

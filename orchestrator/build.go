@@ -254,6 +254,9 @@ func (o *Orchestrators) fetchRollup(b *building) (built int, err error) {
 	if b.query {
 		o.inUse(ctx, a, r, id)
 	}
+	if err := o.cfg.PreAggregations.Refresh(ctx, id); err != nil {
+		o.log.Warn("what others built of a rollup is not known", zap.String("rollup", r.Name), why(err))
+	}
 	stored := byPartition(o.cfg.PreAggregations.Tables(id)) // nobody else fetches under this credential
 	for _, s := range slices.Backward(spans) {
 		t, ok := stored[s.Name]

@@ -95,6 +95,10 @@ type PreAggregations interface {
 	// Tables returns the newest table of each partition, in no order.
 	Tables(id RollupID) []RollupTable
 
+	// Refresh looks for what other processes built of a rollup, so that Tables knows it. It is asked before a build, in its time.
+	// An error says that something may be built twice.
+	Refresh(ctx context.Context, id RollupID) error
+
 	// Write reads rows to their end and keeps them as a table, in place of that of the same partition. It returns t with
 	// what it took. What goes wrong leaves what there was.
 	Write(ctx context.Context, id RollupID, t RollupTable, columns []RollupColumn, rows driverfactory.Rows) (RollupTable, error)

@@ -57,6 +57,8 @@ func (s *shelf) Tables(id orchestrator.RollupID) (all []orchestrator.RollupTable
 	return all
 }
 
+func (s *shelf) Refresh(context.Context, orchestrator.RollupID) error { return nil }
+
 func (s *shelf) Write(ctx context.Context, id orchestrator.RollupID, t orchestrator.RollupTable, _ []orchestrator.RollupColumn, rows driverfactory.Rows) (orchestrator.RollupTable, error) {
 	kept := shelved{RollupTable: t}
 	for {

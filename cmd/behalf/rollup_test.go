@@ -17,6 +17,7 @@ import (
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/jobs"
 	"github.com/behalf-project/behalf/internal/preagg"
+	"github.com/behalf-project/behalf/internal/sqlstore/sqlstoretest"
 )
 
 // rolledUp are the cubes of these tests: one whose rollup is each person's own, and one that is everybody's.
@@ -123,10 +124,10 @@ func (w *world) askRollup(b *browser, query, rollup string) asked {
 	}
 }
 
-// parquet returns the number of files with rows.
+// parquet returns the number of files with rows that this process has.
 func (w *world) parquet() (n int) {
 	w.t.Helper()
-	w.must(filepath.WalkDir(filepath.Join(w.dir, "objects"), func(path string, _ fs.DirEntry, err error) error {
+	w.must(filepath.WalkDir(filepath.Join(w.dir, "objects-cache"), func(path string, _ fs.DirEntry, err error) error {
 		if strings.HasSuffix(path, ".parquet") {
 			n++
 		}
@@ -295,6 +296,53 @@ func TestRollupOnlyMode(t *testing.T) {
 	}
 }
 
+// shared returns the names of the notes in the object store.
+func (w *world) shared() (names []string) {
+	w.t.Helper()
+	w.must(filepath.WalkDir(filepath.Join(w.dir, "objects"), func(path string, _ fs.DirEntry, _ error) error {
+		if strings.HasSuffix(path, ".note") {
+			names = append(names, path)
+		}
+		return nil // what is deleted meanwhile is not there
+	}))
+	return names
+}
+
+// What one replica fetched another reads, and fetches nothing itself; a revocation takes it along, wherever it is.
+func TestWhatOneReplicaFetchedAnotherReads(t *testing.T) {
+	w := newWorld(t, worldConfig{environ: []string{"BEHALF_STORE_URL=" + sqlstoretest.PostgresURL(t)}})
+	w.write("model/rollups.yml", rolledUp)
+	w.restart()
+	w.connect(w.alice, "databricks")
+	w.connect(w.bob, "databricks")
+	answers := map[string]asked{}
+	for _, b := range []*browser{w.alice, w.bob} {
+		answers[b.username] = w.askRollup(b, ofSales, "sales.by_day")
+	}
+	eventually(t, "all is in the object store", func() bool { n := w.parquet(); return n > 0 && len(w.shared()) == n })
+	built := w.shared()
+
+	other := w.replica()
+	for _, b := range []*browser{other.alice, other.bob} {
+		if got := other.askRollup(b, ofSales, "sales.by_day"); !reflect.DeepEqual(got.Data, answers[b.username].Data) {
+			t.Errorf("the other replica answers %s %v, want %v", b.username, got.Data, answers[b.username].Data)
+		}
+	}
+	if now := w.shared(); !slices.Equal(now, built) || w.parquet() != 2*len(built) {
+		t.Errorf("the object store has %v, want %v: what was there was built again", now, built)
+	}
+
+	w.disconnect(w.alice, "databricks")
+	eventually(t, "alice's are gone everywhere", func() bool {
+		left := len(w.shared())
+		return left > 0 && left < len(built) && w.parquet() == 2*left
+	})
+	other.ask(other.alice, ofSales).refused(t, http.StatusForbidden, "authorization_required")
+	if got := other.askRollup(other.bob, ofSales, "sales.by_day"); !reflect.DeepEqual(got.Data, answers["bob"].Data) {
+		t.Errorf("bob is answered %v after the revocation of alice", got.Data)
+	}
+}
+
 // What a model shares is fetched by the service account, answers whoever may use the source, and says so.
 func TestASharedRollupSaysWhoseItIs(t *testing.T) {
 	w := newWorld(t, worldConfig{})
@@ -371,7 +419,7 @@ func (noRows) Close() error                    { return nil }
 func TestTheFolderOfAReplicaThatIsGoneIsSwept(t *testing.T) {
 	w := &world{t: t, dir: t.TempDir()}
 	s := &server{cfg: config.Default(), log: zap.NewNop()}
-	s.cfg.Objects.URL = "file:" + filepath.Join(w.dir, "objects")
+	s.cfg.Objects.Cache = filepath.Join(w.dir, "objects-cache")
 	id := preagg.ID{Scope: driverfactory.PoolKey{Principal: driverfactory.Principal{Realm: "local", Subject: "alice"}}}
 	for n, age := range []time.Duration{0, time.Hour, 25 * time.Hour} {
 		store, err := preagg.Open(preagg.Config{Dir: s.folder(n), Now: func() time.Time { return time.Now().Add(-age) }})
@@ -380,13 +428,14 @@ func TestTheFolderOfAReplicaThatIsGoneIsSwept(t *testing.T) {
 		w.must(err)
 		w.must(store.Close())
 	}
-	w.must(s.openRollups()) // the first
-	defer s.rollups.Close()
+	ours, err := preagg.Open(s.folderConfig(0))
+	w.must(err)
+	defer ours.Close()
 	s.sweepOthers(t.Context())
-	if n := w.parquet(); n != 2 || len(s.rollups.Tables(id)) != 1 {
+	if n := w.parquet(); n != 2 || len(ours.Tables(id)) != 1 {
 		t.Errorf("%d files are left, want the one of this process and what was used an hour ago", n)
 	}
-	again, err := s.openFolder(1)
+	again, err := preagg.Open(s.folderConfig(1))
 	w.must(err) // nobody holds it
 	w.must(again.Close())
 }

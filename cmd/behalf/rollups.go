@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,6 +14,7 @@ import (
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/filelock"
+	"github.com/behalf-project/behalf/internal/objectstore"
 	"github.com/behalf-project/behalf/internal/preagg"
 	"github.com/behalf-project/behalf/orchestrator"
 )
@@ -22,11 +22,18 @@ import (
 // maxReplicas is how many processes may keep rollups below one folder, each in one of its own.
 const maxReplicas = 64
 
-// openRollups opens the first folder below objects.url that no other replica has open. A program without DuckDB has no rollups,
-// and says so.
-func (s *server) openRollups() error {
+// openRollups opens the object store, and as its cache the first folder below objects.cache that no other replica has open. A program
+// without DuckDB has no rollups, and says so.
+func (s *server) openRollups(ctx context.Context) error {
+	bucket, err := objectstore.Open(ctx, s.cfg.Objects.URL)
+	if err != nil {
+		return err
+	}
+	s.objects = bucket
 	for n := range maxReplicas {
-		store, err := s.openFolder(n)
+		cfg := s.folderConfig(n)
+		cfg.Objects, cfg.Sealer, cfg.MaxSharedBytes = bucket, s.store.Keyring(), int64(s.cfg.Preaggs.MaxBytes)
+		store, err := preagg.Open(cfg)
 		e, _ := errors.AsType[*fault.Error](err)
 		switch {
 		case err == nil:
@@ -41,7 +48,7 @@ func (s *server) openRollups() error {
 	}
 	return &fault.Error{
 		Kind: fault.Unavailable, Owner: fault.Admin,
-		Detail: "objects.url: " + strconv.Itoa(maxReplicas) + " other processes keep pre-aggregations in " + s.cfg.Objects.URL + ". Give this one a folder of its own.",
+		Detail: "objects.cache: " + strconv.Itoa(maxReplicas) + " other processes keep pre-aggregations in " + s.cfg.Objects.Cache + ". Give this one a folder of its own.",
 	}
 }
 
@@ -63,16 +70,15 @@ func (s *server) usedRollup() func(context.Context, orchestrator.RollupUse) erro
 
 // folder returns the n-th folder of rollups.
 func (s *server) folder(n int) string {
-	path, _ := strings.CutPrefix(s.cfg.Objects.URL, "file:")
-	return filepath.Join(path, "rollups-"+strconv.Itoa(n))
+	return filepath.Join(s.cfg.Objects.Cache, "rollups-"+strconv.Itoa(n))
 }
 
-func (s *server) openFolder(n int) (*preagg.Store, error) {
-	return preagg.Open(preagg.Config{
+func (s *server) folderConfig(n int) preagg.Config {
+	return preagg.Config{
 		Dir:       s.folder(n),
 		MaxMemory: int64(s.cfg.Preaggs.MaxMemory), MaxOpen: s.cfg.Preaggs.MaxOpen,
-		MaxBytes: int64(s.cfg.Preaggs.MaxBytes), MaxBytesPerOwner: int64(s.cfg.Preaggs.MaxUserBytes), Log: s.log.Named("preagg"),
-	})
+		MaxBytes: int64(s.cfg.Objects.CacheMaxBytes), MaxBytesPerOwner: int64(s.cfg.Preaggs.MaxUserBytes), Log: s.log.Named("preagg"),
+	}
 }
 
 // sweepEvery is how often the folders of other replicas are looked at.
@@ -104,7 +110,7 @@ func (s *server) sweepOthers(ctx context.Context) {
 		if _, err := os.Stat(s.folder(n)); err != nil || ctx.Err() != nil {
 			continue
 		}
-		left, err := s.openFolder(n)
+		left, err := preagg.Open(s.folderConfig(n))
 		if err == nil {
 			left.Sweep(ctx)
 			err = left.Close()
@@ -136,6 +142,11 @@ func (r rollups) Tables(id orchestrator.RollupID) (all []orchestrator.RollupTabl
 
 func tableOf(t preagg.Table) orchestrator.RollupTable {
 	return orchestrator.RollupTable{Partition: t.Partition, Key: t.Content, BuiltAt: t.BuiltAt, Rows: t.Rows, Bytes: t.Bytes}
+}
+
+// Refresh implements orchestrator.PreAggregations.
+func (r rollups) Refresh(ctx context.Context, id orchestrator.RollupID) error {
+	return r.Store.Refresh(ctx, preagg.ID(id))
 }
 
 // Write implements orchestrator.PreAggregations.

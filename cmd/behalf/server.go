@@ -43,6 +43,7 @@ import (
 	"github.com/behalf-project/behalf/internal/login"
 	"github.com/behalf-project/behalf/internal/loopback"
 	"github.com/behalf-project/behalf/internal/metrics"
+	"github.com/behalf-project/behalf/internal/objectstore"
 	"github.com/behalf-project/behalf/internal/outbound"
 	"github.com/behalf-project/behalf/internal/page"
 	"github.com/behalf-project/behalf/internal/preagg"
@@ -94,6 +95,7 @@ type server struct {
 	pats          *tokens.Service // personal access tokens
 	orchestrators *orchestrator.Orchestrators
 	rollups       *preagg.Store         // nil in a program without DuckDB
+	objects       *objectstore.Bucket   // where they are for all replicas
 	refreshes     *refreshworker.Worker // of them
 	redis         *redis.Client         // nil without a shared cache
 	shared        *sharedcache.Cache    // over redis
@@ -145,7 +147,7 @@ func assemble(ctx context.Context, cfg config.Config, log *zap.Logger) (s *serve
 	if err = s.buildPeople(ctx); err != nil {
 		return s, err
 	}
-	if err = s.openRollups(); err != nil {
+	if err = s.openRollups(ctx); err != nil {
 		return s, err
 	}
 	client, err := s.buildBroker(ctx)
@@ -153,7 +155,7 @@ func assemble(ctx context.Context, cfg config.Config, log *zap.Logger) (s *serve
 		return s, err
 	}
 	s.store.Keys().Whole() // after whatever of earlier processes is on the disk was stored
-	if err = s.buildQueries(client); err != nil {
+	if err = s.buildQueries(ctx, client); err != nil {
 		return s, err
 	}
 	if err = s.buildFrontDoors(ctx, client); err != nil {
@@ -222,12 +224,12 @@ func (s *server) buildBroker(ctx context.Context) (*oauthapps.Client, error) {
 	if err := s.buildNotices(); err != nil {
 		return nil, err
 	}
-	s.buildJobs()
+	s.buildJobs(ctx)
 	return client, s.tokens.Recover(ctx)
 }
 
 // buildJobs makes what does the work for which nobody waits.
-func (s *server) buildJobs() {
+func (s *server) buildJobs(ctx context.Context) {
 	n := s.cfg.Notifications
 	kinds := []jobs.Kind{
 		{
@@ -242,7 +244,7 @@ func (s *server) buildJobs() {
 	}
 	if s.rollups != nil {
 		s.refreshes = refreshworker.New(refreshworker.Config{
-			Place: s.rollups.Place(), Jobs: s.store.Jobs(),
+			Place: s.rollups.Place(ctx), Jobs: s.store.Jobs(),
 			Refresh: func(ctx context.Context, use orchestrator.RollupUse) (time.Time, error) {
 				return s.rest.Refresh(ctx, use)
 			},
@@ -293,7 +295,7 @@ func (s *server) disabled(ctx context.Context, p securitycontext.Principal) (boo
 }
 
 // buildQueries makes the drivers and the orchestrators.
-func (s *server) buildQueries(client *oauthapps.Client) error {
+func (s *server) buildQueries(ctx context.Context, client *oauthapps.Client) error {
 	capacity := orchestrator.NewCapacity(s.cfg.Orchestrator.MaxConnections, 0)
 	drivers := driverfactory.Config{
 		Credentials: s.tokens,
@@ -673,6 +675,11 @@ func (s *server) Close() {
 	if s.rollups != nil {
 		if err := s.rollups.Close(); err != nil {
 			s.log.Warn("the pre-aggregations did not close cleanly", zap.Error(err))
+		}
+	}
+	if s.objects != nil {
+		if err := s.objects.Close(); err != nil {
+			s.log.Warn("the object store did not close cleanly", zap.Error(err))
 		}
 	}
 	if s.redis != nil {

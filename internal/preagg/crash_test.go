@@ -20,26 +20,37 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/objectstore"
+	"github.com/behalf-project/behalf/internal/secret"
 )
 
 // A child process writes to the store in a folder: the numbers 1, 2, 3, … one after the other to the same partition, each
 // told on its standard output once Write has returned. It ends by itself at a failpoint of the write of a number, as a
 // process does that is killed, or when somebody kills it.
 const (
-	childDir  = "TEST_PREAGG_CHILD"
-	childEnds = "TEST_PREAGG_ENDS" // "failpoint number"
+	childDir    = "TEST_PREAGG_CHILD"
+	childEnds   = "TEST_PREAGG_ENDS"    // "failpoint number"
+	childShares = "TEST_PREAGG_OBJECTS" // the URL of an object store; empty: there is none
 )
 
 func child(dir string) {
 	at, when, _ := strings.Cut(os.Getenv(childEnds), " ")
 	number := 0
-	s, err := Open(Config{Dir: dir, Failpoint: func(p Failpoint) {
-		if string(p) == at && strconv.Itoa(number) == when {
+	cfg := Config{Dir: dir, Failpoint: func(p Failpoint) {
+		if string(p) == at && (p == AfterRowsPut || strconv.Itoa(number) == when) {
 			self, _ := os.FindProcess(os.Getpid())
 			_ = self.Kill()
 			select {}
 		}
-	}})
+	}}
+	if url := os.Getenv(childShares); url != "" {
+		cfg.Objects, _ = objectstore.Open(context.Background(), url)
+		cfg.Sealer, _ = secret.NewKeyring()
+	}
+	s, err := Open(cfg)
+	if err == nil && cfg.Objects != nil {
+		go func() { _ = s.Run(context.Background()) }()
+	}
 	for err == nil {
 		number++
 		if _, err = s.Write(context.Background(), rollup("alice", "x"), Table{Partition: "a"}, one, numbers(int64(number))); err == nil {
@@ -230,7 +241,9 @@ func TestWhatIsDamagedIsDroppedAndNamed(t *testing.T) {
 		{
 			name: "a note of another version of this program", want: []int64{1}, logged: "a table of a rollup is damaged; it is dropped",
 			damage: func(t *testing.T, s *Store, _, newer Table) {
-				change(t, s.path(newer.file, noteFile), func(b []byte) []byte { return bytes.Replace(b, []byte(`"format":1`), []byte(`"format":2`), 1) })
+				change(t, s.path(newer.file, noteFile), func(b []byte) []byte {
+					return bytes.Replace(b, fmt.Appendf(nil, `"format":%d`, format), fmt.Appendf(nil, `"format":%d`, format+1), 1)
+				})
 			},
 		},
 		{

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -36,12 +35,15 @@ type file struct {
 	scope     place
 	structure [sha256.Size]byte
 	name      fileName
-	crc       uint32
+	sum       [sha256.Size]byte
 	columns   []column
 	types     string // of the columns, with their names, in SQL: tables with equal types are read as one
 
-	whole atomic.Bool  // its bytes have been compared with crc, or were written by this process
-	used  atomic.Int64 // unix seconds of the last use that is noted on disk
+	there  bool         // it stands for a table of the object store; of one that is here too there is another
+	retry  atomic.Int64 // unix seconds before which it is not fetched again
+	shared atomic.Bool  // it is noted here that the object store has it too
+	whole  atomic.Bool  // its bytes have been compared with sum, or were written by this process
+	used   atomic.Int64 // unix seconds of the last use that is noted on disk
 }
 
 func newFile(n note, p place, structure [sha256.Size]byte, name fileName) *file {
@@ -49,7 +51,7 @@ func newFile(n note, p place, structure [sha256.Size]byte, name fileName) *file 
 	for i, c := range n.Columns {
 		types[i] = duckdbinstance.Identifier(c.Name) + " " + c.sqlType()
 	}
-	return &file{scope: p, structure: structure, name: name, crc: n.CRC, columns: n.Columns, types: strings.Join(types, ", ")}
+	return &file{scope: p, structure: structure, name: name, sum: [sha256.Size]byte(n.Sum), columns: n.Columns, types: strings.Join(types, ", ")}
 }
 
 // path returns where the file is that ends with end.
@@ -63,6 +65,7 @@ type listed struct {
 	name      fileName
 	bytes     int64     // what it counts
 	used      time.Time // see touch
+	shared    bool      // the object store has it too
 
 	supersededAt time.Time // zero while it is the newest of its partition
 }
@@ -118,8 +121,11 @@ func listFolder(dir string, structure [sha256.Size]byte) (tables []listed, halve
 	if err != nil {
 		return nil, nil, err
 	}
-	rows := map[fileName]int64{}
+	rows, shared := map[fileName]int64{}, map[fileName]bool{}
 	for _, e := range entries {
+		if name, ok := parseFileName(e.Name(), sharedFile); ok {
+			shared[name] = true
+		}
 		if name, ok := parseFileName(e.Name(), rowsFile); ok {
 			info, err := e.Info()
 			if errors.Is(err, os.ErrNotExist) {
@@ -149,7 +155,11 @@ func listFolder(dir string, structure [sha256.Size]byte) (tables []listed, halve
 		if err != nil {
 			return nil, nil, err
 		}
-		tables = append(tables, listed{structure: structure, name: name, bytes: size + noteCost, used: info.ModTime()})
+		tables = append(tables, listed{structure: structure, name: name, bytes: size + noteCost, used: info.ModTime(), shared: shared[name]})
+		delete(shared, name)
+	}
+	for name := range shared {
+		halves = append(halves, name.String()+sharedFile)
 	}
 	for name := range rows {
 		halves = append(halves, name.String()+rowsFile)
@@ -177,7 +187,7 @@ func (s *Store) remove(sc *scope, t listed) error {
 	if t.newest() {
 		s.shelf.remove(shelfKey{sc.place, t.structure})
 	}
-	return removeFile(stem + rowsFile)
+	return errors.Join(removeFile(stem+sharedFile), removeFile(stem+rowsFile))
 }
 
 // removeFile removes a file that may be gone.
@@ -252,14 +262,14 @@ func (s *Store) check(ctx context.Context, sc *scope, t Table, again bool) error
 	if t.file.whole.Load() && !again {
 		return nil
 	}
-	size, crc, err := checksum(ctx, s.path(t.file, rowsFile))
+	size, sum, err := checksum(ctx, s.path(t.file, rowsFile))
 	switch {
 	case ctx.Err() != nil:
 		return ended(ctx)
 	case errors.Is(err, os.ErrNotExist):
 		s.shelf.remove(shelfKey{sc.place, t.file.structure}) // it may not know
 		return errGone
-	case err == nil && size == t.Bytes && crc == t.file.crc:
+	case err == nil && size == t.Bytes && sum == t.file.sum:
 		t.file.whole.Store(true)
 		return nil
 	case err == nil:
@@ -283,32 +293,30 @@ var errGone = &fault.Error{
 	Detail: "The rollup was built anew or dropped meanwhile. Run the query again.",
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // checksum reads a file.
-func checksum(ctx context.Context, path string) (size int64, crc uint32, err error) {
+func checksum(ctx context.Context, path string) (size int64, sum [sha256.Size]byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, 0, err
+		return 0, sum, err
 	}
 	defer f.Close()
-	buf := make([]byte, 256<<10)
+	h, buf := sha256.New(), make([]byte, 256<<10)
 	for ctx.Err() == nil {
 		n, err := f.Read(buf)
 		size += int64(n)
-		crc = crc32.Update(crc, castagnoli, buf[:n])
+		_, _ = h.Write(buf[:n]) // it never fails
 		if errors.Is(err, io.EOF) {
-			return size, crc, nil
+			return size, [sha256.Size]byte(h.Sum(nil)), nil
 		}
 		if err != nil {
-			return size, crc, err
+			return size, sum, err
 		}
 	}
-	return size, crc, ctx.Err()
+	return size, sum, ctx.Err()
 }
 
-// touch notes on disk that t is used, at most once an hour.
-func (s *Store) touch(t Table) {
+// touch notes that t is used, at most once an hour.
+func (s *Store) touch(rollup ID, t Table) {
 	now := s.cfg.Now()
 	last := t.file.used.Load()
 	if now.Sub(time.Unix(last, 0)) < touchEvery || !t.file.used.CompareAndSwap(last, now.Unix()) {
@@ -317,38 +325,57 @@ func (s *Store) touch(t Table) {
 	if err := os.Chtimes(s.path(t.file, noteFile), now, now); err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.cfg.Log.Warn("the use of a rollup cannot be noted; it may be dropped too early", zap.Error(err))
 	}
+	if s.shared != nil {
+		s.shared.wish(rollup, true)
+	}
 }
 
-// makeRoom removes superseded tables of o, the least recently used first, until n more bytes have room or there are none.
-// It is called with s.folders held.
+// makeRoom removes tables, the least recently used first, until n more bytes of o have room or there are none: those of o that
+// are superseded, and those that the object store has too and nobody read for an hour. Of everybody, where the whole store is
+// full. It is called with s.folders held.
 func (s *Store) makeRoom(o *owner, n int64) error {
-	fits := func() bool {
+	fits := func(n int64) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.room(o, n) == nil
+		return s.room(o, n)
 	}
-	if fits() {
+	full := fits(n)
+	if full == nil {
 		return nil
 	}
-	type superseded struct {
+	if err := s.removeUntil(o, func(t listed) bool { return !t.newest() }, func() bool { return fits(n) == nil }); err != nil || fits(n) == nil || s.shared == nil {
+		return err
+	}
+	of, more := o, int64(0)
+	if e, ok := errors.AsType[*fault.Error](fits(n)); ok && e.Code == codeFull {
+		of, more = nil, s.cfg.MaxBytes/16 // so that not every table that comes looks through all folders
+	}
+	old := s.cfg.Now().Add(-touchEvery)
+	return s.removeUntil(of, func(t listed) bool { return t.shared && t.used.Before(old) }, func() bool { return fits(n+more) == nil })
+}
+
+// removeUntil removes tables of o, or of everybody where it is nil, that may go, the least recently used first. It is called with
+// s.folders held.
+func (s *Store) removeUntil(o *owner, may func(listed) bool, enough func() bool) error {
+	type candidate struct {
 		sc *scope
 		listed
 	}
-	var all []superseded
+	var all []candidate
 	for _, sc := range s.scopesOf(o) {
 		tables, err := s.listScope(sc)
 		if err != nil {
 			return err
 		}
 		for _, t := range tables {
-			if !t.newest() {
-				all = append(all, superseded{sc, t})
+			if may(t) {
+				all = append(all, candidate{sc, t})
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b superseded) int { return a.used.Compare(b.used) })
+	slices.SortFunc(all, func(a, b candidate) int { return a.used.Compare(b.used) })
 	for _, t := range all {
-		if fits() {
+		if enough() {
 			return nil
 		}
 		if err := s.removeFrom(t.sc, t.listed); err != nil {
@@ -358,12 +385,12 @@ func (s *Store) makeRoom(o *owner, n int64) error {
 	return nil
 }
 
-// scopesOf returns the scopes of o that have a folder. It is called with s.folders held.
+// scopesOf returns the scopes of o, or of everybody where it is nil, that have a folder. It is called with s.folders held.
 func (s *Store) scopesOf(o *owner) (scopes []*scope) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sc := range s.scopes {
-		if sc.owner == o && sc.made {
+		if (o == nil || sc.owner == o) && sc.made {
 			scopes = append(scopes, sc)
 		}
 	}
@@ -380,7 +407,9 @@ func (s *Store) removeFrom(sc *scope, t listed) error {
 }
 
 // commit makes the file in dir a table of sc: the newest of its partition. Until the last of it is done, the one before is.
-func (s *Store) commit(ctx context.Context, sc *scope, structure [sha256.Size]byte, dir string, n note) (Table, error) {
+// fetched is the version of one that came from the object store, which gives way to a newer one that is here already; it is zero
+// for one that was built.
+func (s *Store) commit(ctx context.Context, sc *scope, structure [sha256.Size]byte, dir string, n note, fetched int64) (Table, error) {
 	s.folders.Lock()
 	defer s.folders.Unlock()
 	cost := n.Bytes + noteCost
@@ -402,8 +431,17 @@ func (s *Store) commit(ctx context.Context, sc *scope, structure [sha256.Size]by
 	if err != nil {
 		return Table{}, notWritten(err)
 	}
-	name := fileName{partition: n.Partition, version: max(s.cfg.Now().UnixMicro(), 1)}
-	at, replaces := slices.BinarySearchFunc(tables, n.Partition, func(t Table, p string) int { return strings.Compare(t.Partition, p) })
+	at, replaces := find(tables, n.Partition)
+	if replaces && fetched > 0 && tables[at].file.name.version >= fetched {
+		return tables[at], nil
+	}
+	name := fileName{partition: n.Partition, version: fetched}
+	if fetched == 0 {
+		name.version = max(s.cfg.Now().UnixMicro(), 1)
+		if s.shared != nil {
+			name.version = max(name.version, s.shared.version(shelfKey{sc.place, structure}, n.Partition)+1)
+		}
+	}
 	err = s.reserve(sc, cost)
 	var old *listed
 	if replaces {
@@ -423,8 +461,8 @@ func (s *Store) commit(ctx context.Context, sc *scope, structure [sha256.Size]by
 	t := s.table(n, sc.place, structure, name)
 	t.file.whole.Store(true)
 	t.file.used.Store(s.cfg.Now().Unix())
-	if err := s.put(t.file, dir); err != nil {
-		err = errors.Join(err, removeFile(s.path(t.file, noteFile)), removeFile(s.path(t.file, rowsFile)))
+	if err := s.put(t.file, dir, fetched > 0); err != nil {
+		err = errors.Join(err, removeFile(s.path(t.file, noteFile)), removeFile(s.path(t.file, sharedFile)), removeFile(s.path(t.file, rowsFile)))
 		s.account(sc, -cost)
 		return Table{}, notWritten(err)
 	}
@@ -443,8 +481,13 @@ func (s *Store) commit(ctx context.Context, sc *scope, structure [sha256.Size]by
 	return t, nil
 }
 
-// put moves the files of a build to where those of f are.
-func (s *Store) put(f *file, build string) error {
+// find returns where the table of a partition is, or would be.
+func find(tables []Table, partition string) (at int, ok bool) {
+	return slices.BinarySearchFunc(tables, partition, func(t Table, p string) int { return strings.Compare(t.Partition, p) })
+}
+
+// put moves the files of a build to where those of f are. With shared it is noted that the object store has them too.
+func (s *Store) put(f *file, build string, shared bool) error {
 	into := filepath.Dir(s.path(f, rowsFile))
 	if err := os.Mkdir(into, 0o700); err == nil {
 		if err := syncDir(filepath.Dir(into)); err != nil {
@@ -457,6 +500,11 @@ func (s *Store) put(f *file, build string) error {
 	if err := os.Chtimes(filepath.Join(build, buildNote), now, now); err != nil {
 		return err
 	}
+	if shared {
+		if err := s.markShared(f); err != nil {
+			return err
+		}
+	}
 	if err := os.Rename(filepath.Join(build, buildRows), s.path(f, rowsFile)); err != nil {
 		return err
 	}
@@ -466,6 +514,14 @@ func (s *Store) put(f *file, build string) error {
 	}
 	s.pass(AfterRename)
 	return syncDir(into)
+}
+
+// markShared notes on disk that the object store has the table of f too.
+func (s *Store) markShared(f *file) error {
+	if err := writeFile(s.path(f, sharedFile), nil); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 // makeFolder makes the folder of sc, with its manifest, if it is not there. It is called with s.folders and sc.mu held.

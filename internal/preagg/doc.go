@@ -14,6 +14,7 @@
 //	<Dir>/scopes/<scope>/owner.json                  whose folder it is: a PoolKey
 //	<Dir>/scopes/<scope>/<structure>/p<partition>_<version>.parquet
 //	<Dir>/scopes/<scope>/<structure>/p<partition>_<version>.json      what is in it, with a checksum
+//	<Dir>/scopes/<scope>/<structure>/p<partition>_<version>.shared    empty: the object store has it too
 //	<Dir>/builds/, <Dir>/trash/                      emptied when the store is opened
 //
 // A scope is a hash of a PoolKey, so that no name of a person is in a path. A Table is there once its .json is: it is
@@ -29,4 +30,16 @@
 //
 // Whoever read or built finds the mark: rows that were read already are not handed out any more, and a build keeps
 // nothing. Tables that nobody reads for a day, and those that were superseded, are swept by Run.
+//
+// With Config.Objects there are other replicas, each with a Dir of its own, which is a cache then:
+//
+//	Write ─▶ the Table is here ─▶ Run puts its rows there, then its note
+//	Tables ─▶ what is here, and what is known of there; every half a minute Run looks again
+//	Query ─▶ what is there only is fetched whole by Run; the source answers meanwhile
+//	Drop ─▶ what is there is deleted by Run, whoever put it
+//
+// Nobody waits for the object store but Refresh, which a build asks first: what another replica has just built is not built again.
+// What is there is not trusted: see shared. What it has too makes way here when there is no room and nobody read it for an hour.
+// There it goes when nobody has read it for a day: who reads a rollup puts an empty object beside its tables every hour, and the
+// first replica in an hour sweeps for all.
 package preagg

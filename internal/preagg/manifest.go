@@ -19,7 +19,7 @@ import (
 )
 
 // format is what the files of this version say they are. Files of another one are dropped: a rollup can be built again.
-const format = 1
+const format = 2
 
 // maxManifest bounds what is read of a file of JSON. A rollup with a thousand columns needs a tenth of it.
 const maxManifest = 1 << 20
@@ -44,6 +44,15 @@ func placeOf(key driverfactory.PoolKey) place {
 	}
 	sum := sha256.Sum256(b)
 	return place(sum[:16])
+}
+
+// parsePlace reads the name of a folder.
+func parsePlace(name string) (p place, ok bool) {
+	b, err := hex.DecodeString(name)
+	if err != nil || len(b) != len(p) || hex.EncodeToString(b) != name {
+		return p, false
+	}
+	return place(b), true
 }
 
 // manifest is owner.json: it says whose the rollups beside it are.
@@ -95,7 +104,7 @@ type note struct {
 	BuiltAt   time.Time `json:"built_at"`
 	Rows      int64     `json:"rows"`
 	Bytes     int64     `json:"bytes"`  // of the Parquet file
-	CRC       uint32    `json:"crc32c"` // and its checksum
+	Sum       []byte    `json:"sha256"` // and its checksum
 	Columns   []column  `json:"columns"`
 }
 
@@ -111,7 +120,7 @@ func decodeNote(text []byte, scope, structure string, name fileName) (note, erro
 	if n.Scope != scope || n.Structure != structure || n.Partition != name.partition {
 		return note{}, errors.New("it was made for another place")
 	}
-	if n.Rows < 0 || n.Bytes <= 0 || len(n.Content) > maxContent || len(n.Columns) == 0 {
+	if n.Rows < 0 || n.Bytes <= 0 || len(n.Sum) != sha256.Size || len(n.Content) > maxContent || len(n.Columns) == 0 {
 		return note{}, errors.New("it describes no table")
 	}
 	for _, c := range n.Columns {
@@ -143,7 +152,7 @@ const (
 	maxContent   = 256
 )
 
-// fileName is the name of the two files of a table, without what tells them apart.
+// fileName is the name of the files of a table, without what tells them apart.
 type fileName struct {
 	partition string
 	version   int64 // grows with each Table of the partition
@@ -151,8 +160,9 @@ type fileName struct {
 
 // The ends of the names of a table's files.
 const (
-	rowsFile = ".parquet"
-	noteFile = ".json"
+	rowsFile   = ".parquet"
+	noteFile   = ".json"
+	sharedFile = ".shared" // empty: the object store has the table too
 )
 
 // String returns the name without its end.

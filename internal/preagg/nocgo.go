@@ -27,7 +27,7 @@ func notBuiltIn() error {
 func Open(Config) (*Store, error) { return nil, notBuiltIn() }
 
 // Place is never asked.
-func (s *Store) Place() string { return "" }
+func (s *Store) Place(context.Context) string { return "" }
 
 // IDs is never asked.
 func (s *Store) IDs(func(driverfactory.PoolKey) bool) []ID { return nil }
@@ -44,6 +44,9 @@ func (s *Store) Write(context.Context, ID, Table, []Column, driverfactory.Rows) 
 func (s *Store) Query(context.Context, []Part, driverfactory.Statement) (driverfactory.Rows, error) {
 	return nil, notBuiltIn()
 }
+
+// Refresh is never asked.
+func (s *Store) Refresh(context.Context, ID) error { return nil }
 
 // Drop is never asked.
 func (s *Store) Drop(func(driverfactory.PoolKey) bool) error { return nil }

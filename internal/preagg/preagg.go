@@ -7,12 +7,21 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/objectstore"
+	"github.com/behalf-project/behalf/internal/secret"
 )
 
 // Config is what Open needs. Dir is required.
 type Config struct {
 	// Dir is the store's folder, made if it is missing, for its owner only. One process has it open at a time.
 	Dir string
+
+	// Objects is where tables are put for other replicas, and where theirs are found. Then Dir is a cache of it. Nil means that there
+	// are no others.
+	Objects objectstore.Objects
+
+	// Sealer seals what an object says of itself, under a key that all replicas have. Required with Objects.
+	Sealer Sealer
 
 	// MaxMemory bounds what DuckDB takes, of all instances together; default 1 GiB. A quarter is for builds.
 	MaxMemory int64
@@ -23,11 +32,18 @@ type Config struct {
 
 	MaxBytes         int64 // of all files; default 10 GiB
 	MaxBytesPerOwner int64 // of the files of one person; default a quarter of MaxBytes
+	MaxSharedBytes   int64 // of what is in Objects, whoever put it; default MaxBytes
 	MaxRows          int64 // of one Table; default 20 million
 
 	Failpoint func(Failpoint)  // told how far each Write is, by tests; default: nobody is
 	Log       *zap.Logger      // default: no logging
 	Now       func() time.Time // default: time.Now
+}
+
+// Sealer binds a value to its place. secret.Keyring is one.
+type Sealer interface {
+	Seal(plain secret.Text, p secret.Place) ([]byte, error)
+	Open(sealed []byte, p secret.Place) (secret.Text, error)
 }
 
 // Failpoint is a moment of a Write at which a test may end or hold the process. In production nobody listens.
@@ -40,7 +56,10 @@ const (
 	AfterRename Failpoint = "renamed" // the Table is there; whether a power cut leaves it is open
 )
 
-// Failpoints lists all of them.
+// AfterRowsPut is a failpoint behind a Write, in Run: the rows are in the object store, and nothing says so.
+const AfterRowsPut Failpoint = "put"
+
+// Failpoints lists those of a Write.
 func Failpoints() []Failpoint { return []Failpoint{AfterFile, AfterRows, AfterRename} }
 
 // ID names a rollup: whose credential fetched its rows, and how they are grouped.

@@ -24,7 +24,8 @@ import (
 //
 // A table that is not there any more is fault.Gone: whoever asks for Tables again gets those there are. A statement that
 // needs more memory than an instance has is fault.TooMany with code "rollup_memory", and what is wrong with stmt is
-// fault.Invalid. No error that may be shown names a path. Where as many scopes are read as may be, it waits until ctx ends.
+// fault.Invalid. A table that is in the object store only is fetched by Run, and until it is here the answer is fault.Unavailable with code
+// "rollup_fetching". No error that may be shown names a path. Where as many scopes are read as may be, it waits until ctx ends.
 //
 // DuckDB has all rows in memory when it returns, and its own bound does not count them: stmt has a LIMIT.
 func (s *Store) Query(ctx context.Context, parts []Part, stmt driverfactory.Statement) (driverfactory.Rows, error) {
@@ -56,6 +57,15 @@ func (s *Store) Query(ctx context.Context, parts []Part, stmt driverfactory.Stat
 			tables = append(tables, t)
 		}
 	}
+	if s.shared != nil {
+		fetching := false
+		for _, part := range parts { // all that is missing at once
+			fetching = s.shared.fetch(part.ID, part.Tables, s.cfg.Now()) || fetching
+		}
+		if fetching {
+			return nil, errFetching
+		}
+	}
 	ctx, leave, err := sc.enter(ctx)
 	if errors.Is(err, errEmpty) {
 		return nil, errGone
@@ -63,12 +73,14 @@ func (s *Store) Query(ctx context.Context, parts []Part, stmt driverfactory.Stat
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range tables {
-		if err := s.check(ctx, sc, t, false); err != nil {
-			leave()
-			return nil, err
+	for _, part := range parts {
+		for _, t := range part.Tables {
+			if err := s.check(ctx, sc, t, false); err != nil {
+				leave()
+				return nil, err
+			}
+			s.touch(part.ID, t)
 		}
-		s.touch(t)
 	}
 	with, err := s.with(parts)
 	if err != nil {

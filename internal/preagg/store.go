@@ -47,6 +47,8 @@ type Store struct {
 	buildMemory int64
 	paths       *regexp.Regexp // of the store, as they stand in messages of DuckDB
 
+	shared *shared // nil where there is no object store
+
 	trashed chan struct{} // wakes Run, which deletes what was dropped
 
 	folders sync.Mutex // held by who makes, fills or removes folders of tables; taken before every other lock
@@ -107,6 +109,9 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.MaxBytesPerOwner <= 0 {
 		cfg.MaxBytesPerOwner = cfg.MaxBytes / 4
 	}
+	if cfg.MaxSharedBytes <= 0 {
+		cfg.MaxSharedBytes = cfg.MaxBytes
+	}
 	if cfg.MaxRows <= 0 {
 		cfg.MaxRows = 20_000_000
 	}
@@ -117,7 +122,7 @@ func Open(cfg Config) (*Store, error) {
 		cfg.Now = time.Now
 	}
 	if cfg.Dir == "" || strings.ContainsAny(cfg.Dir, "*?[") {
-		return nil, fault.New(fault.Invalid, "The rollups cannot be kept in %q: DuckDB reads * ? and [ in a path as a pattern. Set objects.url to another folder.", cfg.Dir)
+		return nil, fault.New(fault.Invalid, "The rollups cannot be kept in %q: DuckDB reads * ? and [ in a path as a pattern. Set objects.cache to another folder.", cfg.Dir)
 	}
 	var err error
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
@@ -134,13 +139,18 @@ func Open(cfg Config) (*Store, error) {
 	if s.vetted, err = newVetted(); err != nil {
 		return nil, err
 	}
+	if cfg.Objects != nil {
+		if s.shared, err = newShared(cfg); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.take(); err != nil {
 		if s.unlock != nil {
 			err = errors.Join(err, s.unlock())
 		}
 		return nil, &fault.Error{
 			Kind: fault.Unavailable, Code: "rollups_unavailable", Owner: fault.Admin, Err: err,
-			Detail: "The folder of the rollups cannot be used. Check that nobody else uses it and who owns it, or set objects.url to another.",
+			Detail: "The folder of the rollups cannot be used. Check that nobody else uses it and who owns it, or set objects.cache to another.",
 		}
 	}
 	return s, nil
@@ -182,8 +192,21 @@ func (s *Store) take() error {
 	return nil
 }
 
-// Place returns a name of the folder that no other has, and that it keeps.
-func (s *Store) Place() string { return s.named }
+// Place returns a name of where the rollups are that no other place has, and that it keeps: of the object store, or of the folder where
+// there is none, or it does not answer within a moment.
+func (s *Store) Place(ctx context.Context) string {
+	if s.shared == nil {
+		return s.named
+	}
+	ctx, cancel := context.WithTimeout(ctx, placeTime)
+	defer cancel()
+	name, err := s.shared.place(ctx, s.named)
+	if err != nil {
+		s.cfg.Log.Warn("the object store does not say which one it is: what is in use here is fetched again by this process alone", zap.Error(err))
+		return s.named
+	}
+	return name
+}
 
 // name finds the name of the folder, or gives it one.
 func (s *Store) name() error {
@@ -378,13 +401,16 @@ func (s *Store) room(o *owner, n int64) error {
 		}
 	case s.bytes+n > s.cfg.MaxBytes:
 		return &fault.Error{
-			Kind: fault.TooMany, Code: "rollups_full", Owner: fault.Admin,
+			Kind: fault.TooMany, Code: codeFull, Owner: fault.Admin,
 			Detail: fmt.Sprintf("The rollups of everybody may take %d MiB, and with this one they would take more. "+
-				"What nobody uses goes after a day; or raise preaggs.max_bytes.", s.cfg.MaxBytes>>20),
+				"What nobody uses goes after a day; or raise objects.cache_max_bytes.", s.cfg.MaxBytes>>20),
 		}
 	}
 	return nil
 }
+
+// codeFull says that the whole store is full.
+const codeFull = "rollups_full"
 
 // IDs returns the rollups that there may be tables of, of the credentials that match agrees to, in no order. It reads a
 // folder for each credential. match is called under a lock and must not use the Store.
@@ -429,12 +455,22 @@ func (s *Store) structures(sc *scope) (all [][sha256.Size]byte, err error) {
 	return all, err
 }
 
-// Tables returns the newest Table of each partition of a rollup, in the order of their names; none when there are none.
+// Tables returns the newest Table of each partition of a rollup, in the order of their names; none when there are none. Where one
+// is here, a newer one in the object store takes its place once it is fetched.
 func (s *Store) Tables(rollup ID) []Table {
 	if s.begin() != nil {
 		return nil
 	}
 	defer s.running.Done()
+	here := s.here(rollup)
+	if s.shared == nil {
+		return here
+	}
+	return s.shared.with(rollup, here, s.cfg.Now())
+}
+
+// here returns the tables of a rollup that are on disk.
+func (s *Store) here(rollup ID) []Table {
 	sc := s.scope(rollup.Scope)
 	if sc == nil {
 		return nil
@@ -458,7 +494,8 @@ func (s *Store) Tables(rollup ID) []Table {
 // A Write that is begun later is not stopped: whoever drops because a credential has ended cancels first what fetches
 // under it, and a Write keeps nothing once its context has ended.
 //
-// Whoever drops tells others of what ended, and they wait: so the files are out of the way when it returns, and Run deletes them.
+// Whoever drops tells others of what ended, and they wait: so the files are out of the way when it returns, and Run deletes them,
+// and what other replicas put into the object store.
 // An error means that files may be left on disk, of which nothing is read while this Store is open. match is called under a
 // lock and must not use the Store.
 func (s *Store) Drop(match func(driverfactory.PoolKey) bool) error {
@@ -466,6 +503,9 @@ func (s *Store) Drop(match func(driverfactory.PoolKey) bool) error {
 		return err
 	}
 	defer s.running.Done()
+	if s.shared != nil {
+		defer s.shared.dropped(match)
+	}
 	if len(s.matching(match)) == 0 {
 		return nil // as a rule: it waits for no disk
 	}
@@ -512,6 +552,9 @@ func (s *Store) end(scopes []*scope, why error) error {
 	}
 	s.mu.Unlock()
 	s.shelf.forget(over)
+	if s.shared != nil {
+		s.shared.ended(scopes, why)
+	}
 
 	var errs []error
 	for _, sc := range scopes {
@@ -598,8 +641,14 @@ func (s *Store) sweepTables(sc *scope) (empty bool, err error) {
 	return sc.over != nil, nil
 }
 
-// Run deletes what is dropped, and sweeps from time to time. It returns nil when ctx is done, and never before.
+// Run deletes what is dropped, sweeps from time to time, and moves tables to and from the object store. It returns nil when ctx is
+// done, and never before.
 func (s *Store) Run(ctx context.Context) error {
+	if s.shared != nil {
+		var sharing sync.WaitGroup
+		defer sharing.Wait()
+		sharing.Go(func() { s.share(ctx) })
+	}
 	idle, sweep := time.NewTicker(idleTime/5), time.NewTicker(sweepEvery)
 	defer idle.Stop()
 	defer sweep.Stop()

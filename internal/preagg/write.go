@@ -4,6 +4,7 @@ package preagg
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -83,7 +84,9 @@ func (s *Store) Write(ctx context.Context, rollup ID, t Table, columns []Column,
 		n.BuiltAt = s.cfg.Now()
 	}
 	n.BuiltAt = n.BuiltAt.UTC().Round(0)
-	if n.Bytes, n.CRC, err = seal(ctx, filepath.Join(dir, buildRows)); err == nil {
+	var sum [sha256.Size]byte
+	if n.Bytes, sum, err = seal(ctx, filepath.Join(dir, buildRows)); err == nil {
+		n.Sum = sum[:]
 		err = writeNote(dir, n)
 	}
 	switch {
@@ -93,7 +96,11 @@ func (s *Store) Write(ctx context.Context, rollup ID, t Table, columns []Column,
 		return Table{}, notWritten(err)
 	}
 	s.pass(AfterFile)
-	return s.commit(ctx, sc, rollup.Structure, dir, n)
+	t, err = s.commit(ctx, sc, rollup.Structure, dir, n, 0)
+	if err == nil && s.shared != nil {
+		s.shared.wish(rollup, false)
+	}
+	return t, err
 }
 
 // pass tells who listens that a Write is at p.
@@ -104,13 +111,13 @@ func (s *Store) pass(p Failpoint) {
 }
 
 // seal makes sure that a file is on disk and nobody else's to read, and returns its size and checksum.
-func seal(ctx context.Context, path string) (size int64, crc uint32, err error) {
+func seal(ctx context.Context, path string) (size int64, sum [sha256.Size]byte, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return 0, 0, err
+		return 0, sum, err
 	}
 	if err := errors.Join(f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		return 0, 0, err
+		return 0, sum, err
 	}
 	return checksum(ctx, path)
 }
