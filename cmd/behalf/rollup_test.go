@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -340,6 +341,39 @@ func TestWhatOneReplicaFetchedAnotherReads(t *testing.T) {
 	other.ask(other.alice, ofSales).refused(t, http.StatusForbidden, "authorization_required")
 	if got := other.askRollup(other.bob, ofSales, "sales.by_day"); !reflect.DeepEqual(got.Data, answers["bob"].Data) {
 		t.Errorf("bob is answered %v after the revocation of alice", got.Data)
+	}
+}
+
+// What a replica was fetching when it ended another one finishes, for who uses it: only what is missing.
+func TestWhatAReplicaLeftUndoneAnotherFinishes(t *testing.T) {
+	w := newWorld(t, worldConfig{environ: []string{"BEHALF_STORE_URL=" + sqlstoretest.PostgresURL(t)}})
+	w.write("model/rollups.yml", rolledUp)
+	w.restart()
+	w.connect(w.alice, "databricks")
+	w.askRollup(w.alice, ofSales, "sales.by_day")
+	eventually(t, "all is in the object store", func() bool { n := w.parquet(); return n > 1 && len(w.shared()) == n })
+	all := w.shared()
+	w.must(w.stop())
+	gone := strings.TrimSuffix(all[0], ".note") // as if it had not come to the first
+	w.must(os.Remove(all[0]))
+	w.must(os.Remove(gone + ".parquet"))
+
+	other, before := w.replica(), w.mark()
+	kept, now := other.server.store.Jobs(), time.Now().Add(24*time.Hour).UTC()
+	j, err := kept.Claim(t.Context(), jobs.Want{Kind: other.server.refreshes.Kind().Name, By: "test"}, now, now.Add(time.Minute))
+	w.must(err)
+	j.DueAt = time.Now().UTC()
+	w.must(kept.Release(t.Context(), j))
+	eventually(t, "all is there again", func() bool { return len(w.shared()) == len(all) })
+	built := 0
+	for _, s := range other.statements(before, "GROUP BY") {
+		built++
+		if s.Identity != "alice" {
+			t.Errorf("it was fetched as %s", s.Identity)
+		}
+	}
+	if built != 1 {
+		t.Errorf("%d partitions were fetched, want the one that was missing", built)
 	}
 }
 
