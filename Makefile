@@ -12,8 +12,9 @@ NODE_OK := $(shell node -e 'const [a,b]=process.versions.node.split(".").map(Num
 PORT    ?= 4000
 
 # The race detector watches all but two that only compute in memory of their own, where it spent most of its time: SQLite,
-# as Go, and argon2id. At the end of a program it need not wait a whole second for what may still come.
-RACE := -race $(foreach p,modernc.org/... golang.org/x/crypto/argon2,-gcflags=$(p)=-race=false)
+# as Go, and argon2id. At the end of a program it need not wait a whole second for what may still come. Nobody runs a debugger
+# on the tests: what one reads is not written, a tenth of the work of compiling.
+RACE := -race -ldflags=-w -gcflags=all=-dwarf=false $(foreach p,modernc.org/... golang.org/x/crypto/argon2,'-gcflags=$(p)=-dwarf=false -race=false')
 export GORACE ?= atexit_sleep_ms=20
 
 .PHONY: help
