@@ -372,7 +372,7 @@ func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactor
 	}
 	k, answer := sourceKey{f.source.Domain, f.source.Name}, errNotAsked
 	o.mu.Lock()
-	err = o.admits(k)
+	err = o.admits(k, f.key.Scope)
 	o.mu.Unlock()
 	if err != nil {
 		return nil, ranAt, nil, err
