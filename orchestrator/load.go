@@ -63,7 +63,9 @@ func (o *Orchestrators) load(ctx context.Context, sc driverfactory.SecurityConte
 		case o.cfg.RollupOnly:
 			err = errNotPreAggregated
 		default:
-			res, err = o.answer(ctx, a)
+			if err = o.still(ctx, a); err == nil { // a rollup may have been waited for in vain
+				res, err = o.answer(ctx, a)
+			}
 		}
 		switch {
 		case !errors.Is(err, fault.Conflict):
