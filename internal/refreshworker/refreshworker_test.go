@@ -3,6 +3,7 @@ package refreshworker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -203,6 +204,23 @@ func TestAJobIsOfItsPlaceAndSealed(t *testing.T) {
 		big.By.Claims = map[string]any{"x": strings.Repeat("x", 65<<10)}
 		if err := w.Used(t.Context(), big); err == nil {
 			t.Error("claims of 65 KiB were kept")
+		}
+	})
+}
+
+// Of one credential so many rollups are fetched again, and no more: those of others are not kept waiting by them.
+func TestOneCredentialHasSoManyJobs(t *testing.T) {
+	inBubble(t, func(int) (time.Time, error) { return time.Now().Add(time.Hour), nil }, func(t *testing.T, w *world) {
+		for n := range 310 {
+			w.use(t, of(fmt.Sprint("rol_", n)))
+		}
+		other := of("rol_other")
+		other.Scope = "other"
+		w.use(t, other)
+		w.use(t, of("rol_0")) // which is one of them
+		time.Sleep(30 * time.Minute)
+		if n := len(w.times()); n != 301 {
+			t.Errorf("%d rollups were refreshed, want 300 of one credential and one of another", n)
 		}
 	})
 }
