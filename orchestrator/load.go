@@ -63,7 +63,10 @@ func (o *Orchestrators) load(ctx context.Context, sc driverfactory.SecurityConte
 		case o.cfg.RollupOnly:
 			err = errNotPreAggregated
 		default:
-			if err = o.still(ctx, a); err == nil { // a rollup may have been waited for in vain
+			if a.Rollup != nil {
+				err = o.still(ctx, a) // it may have been waited for in vain
+			}
+			if err == nil {
 				res, err = o.answer(ctx, a)
 			}
 		}
