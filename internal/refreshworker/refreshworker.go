@@ -136,6 +136,9 @@ func (w *Worker) handle(ctx context.Context, j jobs.Job) error {
 	if least := w.cfg.Now().Add(leastWait); next.Before(least) {
 		next = least
 	}
+	if end := use.At.Add(lease); next.After(end) {
+		next = end // nobody's claims are kept for longer
+	}
 	return jobs.Again(next)
 }
 

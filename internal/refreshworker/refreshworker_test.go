@@ -224,3 +224,20 @@ func TestOneCredentialHasSoManyJobs(t *testing.T) {
 		}
 	})
 }
+
+// What is rarely refreshed is kept no longer after its last use than anything else.
+func TestNobodysClaimsAreKeptForLong(t *testing.T) {
+	inBubble(t, func(int) (time.Time, error) { return time.Now().Add(365 * 24 * time.Hour), nil }, func(t *testing.T, w *world) {
+		use := of("rol_1")
+		use.At = use.At.Add(5*time.Minute - 7*24*time.Hour)
+		w.use(t, use)
+		time.Sleep(6 * time.Minute)
+		if n := len(w.times()); n != 1 {
+			t.Errorf("refreshed %d times, want once", n)
+		}
+		late := time.Now().Add(1000 * 24 * time.Hour)
+		if j, err := w.jobs.Claim(t.Context(), jobs.Want{Kind: w.Kind().Name, By: "test"}, late, late.Add(time.Minute)); !errors.Is(err, fault.NotFound) {
+			t.Errorf("a week after the last use there is %s, %v, want nothing", j.Key, err)
+		}
+	})
+}
