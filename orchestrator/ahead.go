@@ -37,7 +37,8 @@ const (
 
 // inUse notes that a, who has the credential of the rows, uses a rollup of which this is known, unless that was noted within the hour.
 func (o *Orchestrators) inUse(ctx context.Context, a *asked, r *Rollup, id RollupID, known knownRollup) {
-	if o.cfg.Used == nil || !r.Ahead {
+	carried := !id.Scope.Service && id.Scope.App == "" // the token came in a JWT: nobody has it later
+	if o.cfg.Used == nil || !r.Ahead || carried {
 		return
 	}
 	now := o.cfg.Now()

@@ -106,6 +106,14 @@ func TestWhatIsInUseIsTold(t *testing.T) {
 		if _, n := told.last(); n != 3 {
 			t.Errorf("told %d times, want nothing of what is not fetched before somebody asks", n)
 		}
+		eve := person("eve")
+		eve.Credentials = map[string]securitycontext.Credential{"carried": {}}
+		for range 3 {
+			asksFor(t, o, eve, fresh(3))
+		}
+		if _, n := told.last(); n != 3 {
+			t.Errorf("told %d times, want nothing of who brings a token that nobody has later", n)
+		}
 	})
 }
 
