@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/behalf-project/behalf/driverfactory"
-	"github.com/behalf-project/behalf/internal/fault"
 )
 
 // What people use is fetched again before they ask, under their own credential, for as long as they use it. An Orchestrators
@@ -36,24 +35,25 @@ const (
 	noteTime  = 10 * time.Second
 )
 
-// inUse notes that a, who has the credential of the rows, uses a rollup, unless that was noted within the hour.
-func (o *Orchestrators) inUse(ctx context.Context, a *asked, r *Rollup, id RollupID) {
-	if o.cfg.Used == nil || !r.Ahead {
+// inUse notes that a, who has the credential of the rows, uses a rollup of which this is known, unless that was noted within the hour.
+func (o *Orchestrators) inUse(ctx context.Context, a *asked, r *Rollup, id RollupID, known knownRollup) {
+	carried := !id.Scope.Service && id.Scope.App == "" // the token came in a JWT: nobody has it later
+	if o.cfg.Used == nil || !r.Ahead || carried {
 		return
 	}
 	now := o.cfg.Now()
 	use := RollupUse{Name: r.Name, Zone: r.Zone, By: a.sc, At: now.UTC()}
 	use.By.Credentials = nil
+	if spans, err := r.spans(known); err == nil && len(spans) > 0 { // there may be thousands: nobody waits for that
+		use.Since = spans[0].From
+	} else if r.Partitions != nil {
+		return // until its bounds are known
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	k, ok := o.rollups.Peek(id)
 	if !ok || o.closing {
 		return
-	}
-	if spans, err := r.spans(*k); err == nil && len(spans) > 0 {
-		use.Since = spans[0].From
-	} else if r.Partitions != nil {
-		return // until its bounds are known
 	}
 	if now.Sub(k.noted) < noteEvery && !use.Since.Before(k.since) {
 		return
@@ -80,12 +80,9 @@ func scopeID(key driverfactory.PoolKey) string {
 // fails like Build and like what it fetches, and with fault.Gone (rollup_replaced) where the rollup is another one by now: the
 // model, the source or the credential has changed, and who uses that notes it.
 func (o *Orchestrators) Refresh(ctx context.Context, use RollupUse, req Request) error {
-	b, err := o.building(ctx, use.By, req)
+	b, err := o.building(ctx, use.By, req, use.ID)
 	if err != nil {
 		return err
-	}
-	if storedID(b.id) != use.ID {
-		return &fault.Error{Kind: fault.Gone, Code: "rollup_replaced", Detail: "The rollup is another one by now."}
 	}
 	b.since = use.Since
 	if err := o.post(b); err != nil {

@@ -106,6 +106,14 @@ func TestWhatIsInUseIsTold(t *testing.T) {
 		if _, n := told.last(); n != 3 {
 			t.Errorf("told %d times, want nothing of what is not fetched before somebody asks", n)
 		}
+		eve := person("eve")
+		eve.Credentials = map[string]securitycontext.Credential{"carried": {}}
+		for range 3 {
+			asksFor(t, o, eve, fresh(3))
+		}
+		if _, n := told.last(); n != 3 {
+			t.Errorf("told %d times, want nothing of who brings a token that nobody has later", n)
+		}
 	})
 }
 
@@ -163,6 +171,32 @@ func TestWhatIsInUseIsFetchedAgain(t *testing.T) {
 		}
 		if got := builtDays(w)[before+4:]; len(got) != 0 {
 			t.Errorf("fetched %v for a rollup that is another one", got)
+		}
+	})
+}
+
+// A refresh that finds another credential fetches nothing, and nothing is recorded of anybody standing in for who used the rollup.
+func TestARefreshThatFetchesNothingIsNobodysStandIn(t *testing.T) {
+	var (
+		used uses
+		told int
+	)
+	s := &shelf{tables: map[orchestrator.RollupID]map[string]shelved{}}
+	inBubble(t, orchestrator.Config{PreAggregations: s, Used: used.used, FellBack: func(context.Context, driverfactory.SecurityContext, orchestrator.Request, driverfactory.RunAs) error {
+		told++
+		return nil
+	}}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		for range 2 {
+			asksFor(t, o, alice, fresh(2))
+		}
+		use, _ := used.last()
+		w.fallback = true
+		w.revoke(alice.Principal)
+		o.Forget(alice.Principal.Key(), "app", 0, true)
+		if err := o.Refresh(t.Context(), use, fresh(2)); codeOf(err) != "rollup_replaced" || told != 0 {
+			t.Errorf("Refresh = %v, and the service account stood in %d times, want rollup_replaced and never", err, told)
 		}
 	})
 }

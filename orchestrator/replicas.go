@@ -79,26 +79,24 @@ func (o *Orchestrators) entryOf(k resultcache.Key, r sharedcache.Result) (*resul
 
 // elsewhere reports whether f has ended with what another replica fetched. Else it is to be run, and one replica at a time does: the others
 // wait here for its result, for half of the time that f has, and then run it under the credential that they have by then.
-func (o *Orchestrators) elsewhere(ctx context.Context, f *flight) (ended bool, err error) {
+func (o *Orchestrators) elsewhere(ctx context.Context, f *flight) (ended bool) {
 	if f.shared == nil {
-		return false, nil
+		return false
 	}
 	f.load = o.cfg.Shared.Begin(ctx, *f.shared, f.key.values)
 	if f.load == nil || f.anew {
-		return false, nil
+		return false
 	}
 	// Somebody may have fetched it while f waited for its turn.
 	if r, ok := o.cfg.Shared.Get(ctx, *f.shared); ok && o.adopt(f, r, false) {
-		return true, nil
+		return true
 	}
 	if f.load.Mine {
-		return false, nil
+		return false
 	}
 	end, _ := ctx.Deadline()
-	if r, ok := f.load.Follow(ctx, time.Until(end)/2); ok && o.adopt(f, r, true) {
-		return true, nil
-	}
-	return false, f.confirm(ctx)
+	r, ok := f.load.Follow(ctx, time.Until(end)/2)
+	return ok && o.adopt(f, r, true)
 }
 
 // adopt ends f with r, and reports whether it did. Whoever waits for f may have joined it at any moment: what was there before f is

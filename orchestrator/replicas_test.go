@@ -2,16 +2,19 @@ package orchestrator_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/redis"
 	"github.com/behalf-project/behalf/internal/redis/redistest"
 	"github.com/behalf-project/behalf/internal/resultcache"
 	"github.com/behalf-project/behalf/internal/secret"
 	"github.com/behalf-project/behalf/internal/sharedcache"
+	"github.com/behalf-project/behalf/internal/sharedcache/sharedcachetest"
 	"github.com/behalf-project/behalf/orchestrator"
 )
 
@@ -236,6 +239,33 @@ func TestNewsBeforeAResultIsFoundIsNotMissed(t *testing.T) {
 		if res := b.answered(t, "ann", req); res.Cached || res.Rows.First()[1] != int64(2) {
 			t.Errorf("%v, want rows of the new epoch", res.Rows.First())
 		}
+	})
+}
+
+// slowStore takes its time to say what is there.
+type slowStore struct{ sharedcachetest.Memory }
+
+func (s *slowStore) Get(ctx context.Context, names ...string) ([][]byte, error) {
+	time.Sleep(190 * time.Millisecond)
+	return s.Memory.Get(ctx, names...)
+}
+
+// However slow the others are to ask, a statement begins under a credential that was there a second ago.
+func TestASlowStoreMakesNoChoiceOlder(t *testing.T) {
+	shared := sharedcache.New(sharedcache.Config{Store: new(slowStore), Derive: func(string) (k [32]byte, err error) { return k, nil }})
+	inBubble(t, orchestrator.Config{Shared: shared}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		src := source("db", driverfactory.Limits{Concurrency: 1})
+		w.grant(person("ann").Principal, 1)
+		w.grant(person("bob").Principal, 1)
+		before := load(t.Context(), o, person("bob"), query(src, "sleep 5s")) // for 5.57 s
+		time.Sleep(4700 * time.Millisecond)
+		late := load(t.Context(), o, person("ann"), query(src, "a"))
+		time.Sleep(50 * time.Millisecond)
+		w.revoke(person("ann").Principal) // unheard
+		if got := <-late; !errors.Is(got.err, fault.ReauthorizationRequired) || w.ran("a") != 0 {
+			t.Errorf("she is answered %v, with %d statements, want none", got.err, w.ran("a"))
+		}
+		(<-before).res.Close()
 	})
 }
 

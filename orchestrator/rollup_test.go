@@ -715,6 +715,29 @@ func TestARevocationReachesWhoReadsASharedRollup(t *testing.T) {
 	}
 }
 
+// Nor is who waited for a rollup in vain, and whose grant ended meanwhile, answered from what is kept for them.
+func TestARevocationReachesWhoWaitedForARollupInVain(t *testing.T) {
+	withRollups(t, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators, s *shelf) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		req := aggregated()
+		for range 2 {
+			asksFor(t, o, alice, req)
+		}
+		plain := req
+		plain.Rollup, plain.FreshFor, req.FreshFor = nil, time.Hour, time.Hour
+		asksFor(t, o, alice, plain)
+		s.asked = func() {
+			w.revoke(alice.Principal) // unheard
+			time.Sleep(time.Second)
+		}
+		s.broken = errors.New("the file is damaged")
+		if res, err := o.Load(t.Context(), alice, req); !errors.Is(err, fault.ReauthorizationRequired) {
+			t.Errorf("she is answered %v, %v", res, err)
+		}
+	})
+}
+
 // Whoever is answered by the service account is recorded, by a rollup too: where nothing can be recorded, the source answers under
 // their own credential, and what would fall back is not built.
 func TestARollupOfTheServiceAccountIsTold(t *testing.T) {

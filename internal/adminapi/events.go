@@ -20,15 +20,15 @@ import (
 )
 
 // Live views: what the lists of queries and orchestrators show, and then what changes there, as server-sent events (HTML Living
-// Standard §9.2). Each look is one at the list itself, with the rights of the caller; what came and went between two looks was
-// not to be seen.
+// Standard §9.2). Each look is one at the list itself, with the rights that the caller has then; what came and went between two
+// looks was not to be seen.
 
 // EventLimits bound the streams of GET /events. The zero EventLimits are good.
 type EventLimits struct {
 	Total     int           // streams at once; default 100
 	PerPerson int           // of them of one person; default 8
 	Pace      time.Duration // between two looks; default 500 ms
-	Check     time.Duration // between two checks of whether the caller may still look, each a sign of life; default 10 s
+	Check     time.Duration // between two checks of whether the caller may still look, where there is nothing to tell, each a sign of life; default 10 s
 }
 
 func (l EventLimits) withDefaults() EventLimits {
@@ -204,7 +204,15 @@ func (s *stream) serve(ctx context.Context, w http.ResponseWriter) {
 	defer checks.Stop()
 	for {
 		for _, topic := range s.topics {
-			if e := topic.look(ctx); e != nil && send(topic.name, e) != nil {
+			e := topic.look(ctx)
+			if e == nil {
+				continue
+			}
+			if err := s.allowed(); err != nil { // asked after the look: nothing is told that came after the end of a right
+				_ = send("end", s.h.translate(ctx, err)) // the client is gone
+				return
+			}
+			if send(topic.name, e) != nil {
 				return
 			}
 		}

@@ -207,6 +207,24 @@ func TestALiveViewEndsWithItsSessionItsTokenAndTheServer(t *testing.T) {
 	})
 }
 
+// What is told was allowed when it was told: no event is sent on a right that has ended, however far off the next check is.
+func TestALiveViewTellsNothingAfterTheEndOfARight(t *testing.T) {
+	s := fronttest.Start(t, nil, func(c *adminapi.Config) { c.Events.Check = time.Hour })
+	events := s.Browser(t).SignIn("alice").Watch("/api/v1/events?topics=queries&all=true")
+	queries(t, events)
+	u := userNamed(t, s, "alice")
+	u.Roles = nil
+	if _, err := s.Store.Users().PutUser(t.Context(), u, users.Ending{}, audit.Entry{Actor: "config", Action: audit.UserDeclared, Outcome: "ok"}); err != nil {
+		t.Fatal(err)
+	}
+	s.Run(t, "bob", "select 1")
+	name, data := events.Next()
+	var p adminapi.Problem
+	if err := json.Unmarshal([]byte(data), &p); err != nil || name != "end" || p.Code != "admin_required" {
+		t.Errorf("then comes %q %s, %v, want the end", name, data, err)
+	}
+}
+
 func userNamed(t *testing.T, s *fronttest.Server, name string) users.User {
 	t.Helper()
 	u, err := s.People.ByUsername(t.Context(), name)

@@ -124,8 +124,8 @@ func (s *Server) Move(d time.Duration) {
 	s.now = s.now.Add(d)
 }
 
-// Start starts a server and a provider that live until the test ends. log may be nil.
-func Start(t testing.TB, log *zap.Logger) *Server {
+// Start starts a server and a provider that live until the test ends, with an adminapi that is other than usual. log may be nil.
+func Start(t testing.TB, log *zap.Logger, other ...func(*adminapi.Config)) *Server {
 	t.Helper()
 	s := &Server{Provider: startProvider(t), now: time.Now()}
 	mux := http.NewServeMux()
@@ -134,13 +134,13 @@ func Start(t testing.TB, log *zap.Logger) *Server {
 	}))
 	t.Cleanup(web.Close)
 	s.URL = strings.Replace(web.URL, "127.0.0.1", "localhost", 1) // another host than the provider's
-	if err := s.build(t, mux, log); err != nil {
+	if err := s.build(t, mux, log, other); err != nil {
 		t.Fatalf("start the front doors: %v", err)
 	}
 	return s
 }
 
-func (s *Server) build(t testing.TB, mux *http.ServeMux, log *zap.Logger) (err error) {
+func (s *Server) build(t testing.TB, mux *http.ServeMux, log *zap.Logger, other []func(*adminapi.Config)) (err error) {
 	s.file = filepath.Join(ramdisk.TempDir(t), "behalf.db")
 	s.Store = sqlstoretest.OpenFile(t, s.file, s.Now)
 	s.Records = audit.NewWriter(audit.WriterConfig{Store: s.Store.Audit(), Log: log, Now: s.Now})
@@ -223,15 +223,18 @@ func (s *Server) build(t testing.TB, mux *http.ServeMux, log *zap.Logger) (err e
 			t.Errorf("close the orchestrators: %v", err)
 		}
 	})
-	s.API, err = adminapi.New(adminapi.Config{
+	api := adminapi.Config{
 		PublicURL: s.URL, Domain: Domain, People: s.People, Sessions: s.Sessions, Tokens: s.PATs, Apps: s.Apps, Grants: s.Tokens, Flow: s.Flow,
 		HandOuts:  connectedapps.NewHandOuts(connectedapps.HandOutConfig{Tokens: s.Tokens, Record: s.Records.Record, Now: s.Now}),
 		Providers: client, Sources: sources{}, Keys: s.Store.Keys(), Audit: s.Store.Audit(), Record: s.Records.Record,
 		Revocations: s.Tokens, Deliveries: event.NewDispatcher(event.Config{Store: s.Store.Events(), Now: s.Now}), Log: log, Now: s.Now,
 		Queries: s.Orchestrators, Orchestrators: s.Orchestrators, PreAggregations: s.Orchestrators,
 		Events: adminapi.EventLimits{Total: 3, PerPerson: 2, Pace: 5 * time.Millisecond, Check: 20 * time.Millisecond},
-	})
-	if err != nil {
+	}
+	for _, change := range other {
+		change(&api)
+	}
+	if s.API, err = adminapi.New(api); err != nil {
 		return err
 	}
 	programs, err := authserver.NewHandler(authserver.HandlerConfig{

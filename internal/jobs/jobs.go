@@ -68,8 +68,9 @@ type Store interface {
 	Add(ctx context.Context, jobs ...Job) error
 
 	// Amend adds j, or gives the job that has its kind and key already the payload and the secret of j, and leaves that one
-	// alone otherwise: who works on it sees them the next time. One that was given up starts anew, as with Add.
-	Amend(ctx context.Context, j Job) error
+	// alone otherwise: who works on it sees them the next time. One that was given up starts anew, as with Add. Where j is
+	// new, and its lane has so many jobs of its kind, it is fault.TooMany.
+	Amend(ctx context.Context, j Job, most int) error
 
 	// Claim leases the job that has been due for longest among those that nobody holds at now, and returns it with its
 	// fence and attempts one higher, or fault.NotFound when there is none. A lane of which another process holds a

@@ -28,6 +28,7 @@ const (
 	timeout     = 30 * time.Minute   // of one look
 	atOnce      = 2                  // as many as are written at once
 	maxWho      = 64 << 10           // bytes of a security context
+	maxOf       = 300                // rollups of one credential: who asks in another zone each time keeps nobody else waiting
 	kindOfPlace = "rollups "
 )
 
@@ -79,7 +80,7 @@ type who struct {
 }
 
 // Used keeps that a rollup is in use: an orchestrator.Config.Used. A use that nobody could be asked for again, since the rows are
-// good for ever, is kept until they are there.
+// good for ever, is kept until they are there. Of one credential so many are kept and no more.
 func (w *Worker) Used(ctx context.Context, use orchestrator.RollupUse) error {
 	sc := use.By
 	by, err := json.Marshal(who{
@@ -95,10 +96,14 @@ func (w *Worker) Used(ctx context.Context, use orchestrator.RollupUse) error {
 	if err != nil {
 		return err
 	}
-	return w.cfg.Jobs.Amend(ctx, jobs.Job{
+	err = w.cfg.Jobs.Amend(ctx, jobs.Job{
 		Kind: kindOfPlace + w.cfg.Place, Key: use.ID, Lane: use.Scope, Payload: text, Secret: secret.New(string(by)),
 		DueAt: w.cfg.Now().UTC().Add(firstWait),
-	})
+	}, maxOf)
+	if errors.Is(err, fault.TooMany) {
+		return nil // it is fetched when somebody asks
+	}
+	return err
 }
 
 // Kind returns the kind of the jobs.
@@ -130,6 +135,9 @@ func (w *Worker) handle(ctx context.Context, j jobs.Job) error {
 	}
 	if least := w.cfg.Now().Add(leastWait); next.Before(least) {
 		next = least
+	}
+	if end := use.At.Add(lease); next.After(end) {
+		next = end // nobody's claims are kept for longer
 	}
 	return jobs.Again(next)
 }

@@ -3,6 +3,7 @@ package refreshworker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -203,6 +204,40 @@ func TestAJobIsOfItsPlaceAndSealed(t *testing.T) {
 		big.By.Claims = map[string]any{"x": strings.Repeat("x", 65<<10)}
 		if err := w.Used(t.Context(), big); err == nil {
 			t.Error("claims of 65 KiB were kept")
+		}
+	})
+}
+
+// Of one credential so many rollups are fetched again, and no more: those of others are not kept waiting by them.
+func TestOneCredentialHasSoManyJobs(t *testing.T) {
+	inBubble(t, func(int) (time.Time, error) { return time.Now().Add(time.Hour), nil }, func(t *testing.T, w *world) {
+		for n := range 310 {
+			w.use(t, of(fmt.Sprint("rol_", n)))
+		}
+		other := of("rol_other")
+		other.Scope = "other"
+		w.use(t, other)
+		w.use(t, of("rol_0")) // which is one of them
+		time.Sleep(30 * time.Minute)
+		if n := len(w.times()); n != 301 {
+			t.Errorf("%d rollups were refreshed, want 300 of one credential and one of another", n)
+		}
+	})
+}
+
+// What is rarely refreshed is kept no longer after its last use than anything else.
+func TestNobodysClaimsAreKeptForLong(t *testing.T) {
+	inBubble(t, func(int) (time.Time, error) { return time.Now().Add(365 * 24 * time.Hour), nil }, func(t *testing.T, w *world) {
+		use := of("rol_1")
+		use.At = use.At.Add(5*time.Minute - 7*24*time.Hour)
+		w.use(t, use)
+		time.Sleep(6 * time.Minute)
+		if n := len(w.times()); n != 1 {
+			t.Errorf("refreshed %d times, want once", n)
+		}
+		late := time.Now().Add(1000 * 24 * time.Hour)
+		if j, err := w.jobs.Claim(t.Context(), jobs.Want{Kind: w.Kind().Name, By: "test"}, late, late.Add(time.Minute)); !errors.Is(err, fault.NotFound) {
+			t.Errorf("a week after the last use there is %s, %v, want nothing", j.Key, err)
 		}
 	})
 }

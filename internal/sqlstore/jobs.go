@@ -74,7 +74,7 @@ func (db *DB) addJobs(ctx context.Context, c conn, add ...jobs.Job) error {
 }
 
 // Amend implements jobs.Store.
-func (s *Jobs) Amend(ctx context.Context, j jobs.Job) error {
+func (s *Jobs) Amend(ctx context.Context, j jobs.Job, most int) error {
 	return s.db.write(ctx, "amend a job", func(ctx context.Context, c conn) error {
 		var is struct {
 			ID       string `db:"id"`
@@ -82,7 +82,16 @@ func (s *Jobs) Amend(ctx context.Context, j jobs.Job) error {
 		}
 		err := c.get(ctx, &is, `SELECT id, failed_at FROM jobs WHERE kind = ? AND key = ?`, j.Kind, j.Key)
 		switch {
-		case errors.Is(err, sql.ErrNoRows), err == nil && is.FailedAt > 0:
+		case errors.Is(err, sql.ErrNoRows):
+			var there int
+			if err := c.get(ctx, &there, `SELECT count(*) FROM jobs WHERE kind = ? AND lane = ?`, j.Kind, j.Lane); err != nil {
+				return err
+			}
+			if there >= most {
+				return errLaneFull
+			}
+			return s.db.addJobs(ctx, c, j)
+		case err == nil && is.FailedAt > 0:
 			return s.db.addJobs(ctx, c, j)
 		case err != nil:
 			return err
@@ -96,6 +105,8 @@ func (s *Jobs) Amend(ctx context.Context, j jobs.Job) error {
 		return err
 	})
 }
+
+var errLaneFull = fault.New(fault.TooMany, "The lane has as many jobs as it may have.")
 
 // sealJob returns a new job as a row.
 func (db *DB) sealJob(j jobs.Job) (jobRow, error) {

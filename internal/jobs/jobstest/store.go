@@ -249,7 +249,7 @@ func TestStore(t *testing.T, open func(*testing.T) jobs.Store) {
 		other := with(func(j *jobs.Job) {
 			j.Key, j.Payload, j.Secret, j.DueAt = "k1", json.RawMessage(`{"to":"bob"}`), secret.New("other"), noon.Add(time.Hour)
 		})
-		if err := s.Amend(t.Context(), other); err != nil {
+		if err := s.Amend(t.Context(), other, 1); err != nil {
 			t.Fatalf("Amend = %v, want no error", err)
 		}
 		held.DueAt = noon.Add(time.Minute)
@@ -264,7 +264,7 @@ func TestStore(t *testing.T, open func(*testing.T) jobs.Store) {
 	})
 	t.Run("amending what is not there adds it, and what was given up starts anew", func(t *testing.T) {
 		s := open(t)
-		if err := s.Amend(t.Context(), mail); err != nil {
+		if err := s.Amend(t.Context(), mail, 1); err != nil {
 			t.Fatalf("Amend = %v, want no error", err)
 		}
 		held := claim(t, s, "one", noon)
@@ -273,12 +273,25 @@ func TestStore(t *testing.T, open func(*testing.T) jobs.Store) {
 			t.Fatal(err)
 		}
 		again := with(func(j *jobs.Job) { j.Key = "k1" })
-		if err := s.Amend(t.Context(), again); err != nil {
+		if err := s.Amend(t.Context(), again, 1); err != nil {
 			t.Fatalf("Amend = %v, want no error", err)
 		}
 		if got := claim(t, s, "one", noon.Add(lease)); got.ID == "job_1" || got.Attempts != 1 || !got.Secret.Equal(mail.Secret) {
 			t.Errorf("Claim = %s in attempt %d, want another job in its first", got.ID, got.Attempts)
 		}
+	})
+	t.Run("amending adds no more to a lane than it may have", func(t *testing.T) {
+		s := open(t)
+		another := func(key, lane string) jobs.Job { return with(func(j *jobs.Job) { j.Key, j.Lane = key, lane }) }
+		for _, j := range []jobs.Job{mail, another("k2", "smtp"), another("k3", "elsewhere"), mail} {
+			if err := s.Amend(t.Context(), j, 2); err != nil {
+				t.Fatalf("Amend of %s = %v, want no error", j.Key, err)
+			}
+		}
+		if err := s.Amend(t.Context(), another("k4", "smtp"), 2); !errors.Is(err, fault.TooMany) {
+			t.Errorf("Amend of one more = %v, want too_many", err)
+		}
+		wantCount(t, s, jobs.Count{Waiting: 3})
 	})
 	t.Run("jobs without a key are all done", func(t *testing.T) {
 		s := open(t)
