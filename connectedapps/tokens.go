@@ -276,8 +276,8 @@ func (t *Tokens) grantFor(ctx context.Context, principal Principal, slug string,
 // asks for too much causes no storm.
 func (t *Tokens) isFresh(g Grant, minLife time.Duration, now time.Time) bool {
 	last, ok := t.lengthened.Get(g.Key.String())
-	if !ok || last.epoch != g.Epoch || t.underWay(g.Key) {
-		return false
+	if !ok || last.epoch != g.Epoch || last.revision > g.Revision || t.underWay(g.Key) {
+		return false // or g was looked at before that, and refresh finds what it brought
 	}
 	ago := now.Sub(last.at) // below zero when the clock was set back
 	return last.revision == g.Revision && minLife > last.left || ago >= 0 && ago < time.Minute
@@ -302,7 +302,8 @@ func (t *Tokens) Refused(ctx context.Context, principal Principal, slug string, 
 		return Token{}, t.notAccepted(app, g, status)
 	}
 	last, _ := t.forced.Get(g.Key.String())
-	if !t.underWay(g.Key) && last.epoch == g.Epoch && (last.revision == tok.Revision || now.Sub(last.at) < time.Minute) {
+	// What brought a newer token than g has came after g was looked at: there is nothing to force, and refresh finds it.
+	if !t.underWay(g.Key) && last.epoch == g.Epoch && last.revision <= g.Revision && (last.revision == tok.Revision || now.Sub(last.at) < time.Minute) {
 		if g.FailureCode != "" {
 			return Token{}, t.refusal(app, g, nil) // the refresh did not bring one; it will be tried again
 		}

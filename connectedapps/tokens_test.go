@@ -3,9 +3,11 @@ package connectedapps_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -425,6 +427,46 @@ func TestRefused(t *testing.T) {
 	}
 	if got, err := w.tokens.Refused(t.Context(), alice, "databricks", first); err != nil || got.Revision != later.Revision+1 {
 		t.Errorf("Refused of an old token = revision %d, %v, want the current one without a refresh", got.Revision, err)
+	}
+}
+
+// Whoever is overtaken by a forced refresh, wherever they were when it ended, has the token that it brought.
+func TestRefusedMeetsARefreshThatEndsMeanwhile(t *testing.T) {
+	for nth := int64(1); nth <= 4; nth++ {
+		w := newWorld(t)
+		w.connect(alice)
+		first := w.mustToken(alice)
+		var asked atomic.Int64
+		waits, over := make(chan struct{}), make(chan struct{})
+		w.clock.tell(func() {
+			if asked.Add(1) == nth {
+				close(waits)
+				select {
+				case <-over:
+				case <-time.After(2 * time.Second): // the other one waits for this one
+				}
+			}
+		})
+		late := make(chan error, 1)
+		go func() {
+			got, err := w.tokens.Refused(context.Background(), alice, "databricks", first)
+			if err == nil && got.Revision != first.Revision+1 {
+				err = fmt.Errorf("revision %d", got.Revision)
+			}
+			late <- err
+		}()
+		<-waits
+		if got, err := w.tokens.Refused(t.Context(), alice, "databricks", first); err != nil || got.Revision != first.Revision+1 {
+			t.Errorf("Refused = revision %d, %v, want %d", got.Revision, err, first.Revision+1)
+		}
+		close(over)
+		if err := <-late; err != nil {
+			t.Errorf("Refused of who was held at the %dth look at the clock: %v, want revision %d", nth, err, first.Revision+1)
+		}
+		w.clock.tell(nil)
+		if n, _ := w.server.counts(); n != 1 {
+			t.Errorf("%d refreshes, want 1 for both", n)
+		}
 	}
 }
 

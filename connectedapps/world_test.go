@@ -64,11 +64,23 @@ type world struct {
 }
 
 type clock struct {
-	mu sync.Mutex
-	t  time.Time
+	mu    sync.Mutex
+	t     time.Time
+	asked func() // by everybody who asks, if it is set
 }
 
-func (c *clock) now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.t }
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	t, asked := c.t, c.asked
+	c.mu.Unlock()
+	if asked != nil {
+		asked()
+	}
+	return t
+}
+
+// tell has asked called from now on.
+func (c *clock) tell(asked func()) { c.mu.Lock(); defer c.mu.Unlock(); c.asked = asked }
 
 func (c *clock) advance(d time.Duration) { c.mu.Lock(); defer c.mu.Unlock(); c.t = c.t.Add(d) }
 
