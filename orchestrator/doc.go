@@ -20,6 +20,10 @@
 // A Rollup may be read from others, its Parts: joined, or of different times. Each of these is fetched and kept by itself, and answers
 // whatever holds it; all of them are of one credential.
 //
+// Who uses a rollup is told to Config.Used, and Refresh fetches it again for them before they ask. With Config.Shared, what another
+// replica fetched under the same credential is found before the source is asked. A source that does not answer is left alone for a
+// while, and whoever asks it is told so at once.
+//
 // The id only finds the orchestrator. What keeps people apart is the driverfactory.PoolKey in every key below it: two
 // people with one name share nothing but the moment when they are forgotten. A slot is given over people in turn, so
 // that one person's thousand statements delay another's one by a single turn.

@@ -1,5 +1,5 @@
 // Package jobs does the work that must be done although nobody waits for it: tokens to revoke at their provider,
-// notices to send, rows to clean up.
+// notices to send, rows to clean up, rollups in use to fetch again.
 //
 // A job is a row. Whoever adds it can forget it: from then on it is due, claimed by one process of the cluster under
 // a lease, tried until it works or is given up, and gone when it is done.
@@ -10,7 +10,7 @@
 //
 // A holder that dies is followed by another when its lease ends. One that merely slept finds its fence outdated, and
 // can no longer say how the work ended: the work may be done twice and is never lost, so what a job does must bear
-// being repeated.
+// being repeated. One that is done for now comes back when it says (Again), and sees then what Amend has made of it.
 //
 // Jobs of one lane, such as all that call one provider, are worked on by one process at a time, so that what the
 // lane's owner can bear is kept to in the whole cluster. A batch counts what belongs together, to show its progress.

@@ -79,8 +79,8 @@ type who struct {
 	AppID    string         `json:"app_id"`
 }
 
-// Used keeps that a rollup is in use: an orchestrator.Config.Used. A use that nobody could be asked for again, since the rows are
-// good for ever, is kept until they are there. Of one credential so many are kept and no more.
+// Used keeps that a rollup is in use: an orchestrator.Config.Used. One whose rows are good for ever is kept until they are there.
+// Of one credential maxOf are kept: what comes beyond is fetched when somebody asks.
 func (w *Worker) Used(ctx context.Context, use orchestrator.RollupUse) error {
 	sc := use.By
 	by, err := json.Marshal(who{
@@ -101,7 +101,7 @@ func (w *Worker) Used(ctx context.Context, use orchestrator.RollupUse) error {
 		DueAt: w.cfg.Now().UTC().Add(firstWait),
 	}, maxOf)
 	if errors.Is(err, fault.TooMany) {
-		return nil // it is fetched when somebody asks
+		return nil
 	}
 	return err
 }
