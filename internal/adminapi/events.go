@@ -56,11 +56,8 @@ type OrchestratorEvent struct {
 	More  bool           `json:"more" doc:"There are more than the 200 that are shown: the first by name."`
 }
 
-// Topics of events.
-const (
-	topicQueries       = "queries"
-	topicOrchestrators = "orchestrators"
-)
+// topicOrchestrators is the topic that is for admins.
+const topicOrchestrators = "orchestrators"
 
 type watchInput struct {
 	Topics []string `query:"topics" required:"true" minItems:"1" maxItems:"2" enum:"queries,orchestrators" doc:"What to watch, separated by commas. orchestrators are for admins, and with a token for those with the scope operate."`
