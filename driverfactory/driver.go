@@ -52,6 +52,14 @@ type Driver interface {
 	Close() error
 }
 
+// Maker is a Driver that can make tables. Everything else that a Driver runs only reads, where the warehouse can be told so.
+type Maker interface {
+	// Exec runs one statement that may write and has no rows, such as CREATE TABLE, under the same credential and with the same
+	// failures as Query, but is never run twice: whether one of which no answer came had its effect is for the caller to find out.
+	// It is fault.Invalid with the code source_read_only where the source cannot be written.
+	Exec(ctx context.Context, s Statement) error
+}
+
 // Login is the credential a Warehouse's connections log in with.
 type Login struct {
 	// Account is set for the service account, and then Token is nil unless the account has a token.
