@@ -27,7 +27,8 @@ type SourceTables interface {
 	Begin(ctx context.Context, of SourceRollup, t SourceTable, now, until time.Time, most int) error
 
 	// Built notes that t is there. From now on Tables has it, in place of the one of the same partition, which is left over. It is
-	// fault.Gone where t is left over itself by now: it was not built in time.
+	// fault.Gone where t is left over itself by now: it was not built in time, or another one took its
+	// place. To say again that it is there is no error.
 	Built(ctx context.Context, of SourceRollup, t SourceTable, now time.Time) error
 
 	// Tables returns the table of each partition, in no order.
@@ -36,9 +37,10 @@ type SourceTables interface {
 	// Used notes that the tables were read. They are left over when that was last noted before LeftOver's unused.
 	Used(ctx context.Context, of SourceRollup, now time.Time) error
 
-	// LeftOver returns tables of a holder that are to be dropped, at most n: those that were replaced before replaced, those that
-	// were begun and not built in time, those of other scopes than scope, and those that were not used since unused. Nobody is
-	// returned them again before again, and from now on Tables has none of them.
+	// LeftOver returns tables of a holder that are to be dropped, at most n and the oldest first: those that were begun and not
+	// built in time, whatever their scope; and of those that were built the ones that were replaced before replaced, those of other
+	// scopes than scope, and those that were not used since unused. Nobody is returned them again before again, and from now on
+	// Tables has none of them.
 	LeftOver(ctx context.Context, holder, scope string, now, replaced, unused, again time.Time, n int) ([]SourceTable, error)
 
 	// Dropped forgets a table that is not there any more. One that is not known is no error.
