@@ -88,6 +88,7 @@ func testQueryOnlyReads(t *testing.T, w *world) {
 	}
 	onlyReads(t)
 
+	w.driver.(driverfactory.IdleCloser).CloseIdle() // the session has run nothing before
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error, 1)

@@ -319,11 +319,11 @@ func testDroppedAtOnce(s store) {
 	for i := range tables {
 		s.make(daily, of(fmt.Sprint(i), fmt.Sprint("t", i)), noon)
 	}
-	given := make(chan string, 2*replicas*tables)
+	given := make(chan string, 3*replicas*tables)
 	var wg sync.WaitGroup
 	for range replicas {
 		wg.Go(func() {
-			for {
+			for range tables { // more than there is to do
 				got, err := s.LeftOver(s.Context(), "alice", "alice 2", noon, forever, forever, noon.Add(time.Hour), 3)
 				if err != nil {
 					s.Errorf("LeftOver = %v, want no error", err)
