@@ -52,6 +52,15 @@ type Driver interface {
 	Close() error
 }
 
+// Maker is a Driver that can make tables. Everything else that a Driver runs only reads, where the warehouse can be told so. The
+// Drivers of Factory.Open are.
+type Maker interface {
+	// Exec runs one statement that may write and has no rows, such as CREATE TABLE, under the same credential and with the same
+	// failures as Query, but is never run twice: whether one of which no answer came had its effect is for the caller to find out.
+	// It is fault.Invalid with the code source_read_only where the source cannot be written.
+	Exec(ctx context.Context, s Statement) error
+}
+
 // Login is the credential a Warehouse's connections log in with.
 type Login struct {
 	// Account is set for the service account, and then Token is nil unless the account has a token.
@@ -85,7 +94,7 @@ const (
 )
 
 // Warehouse is an adapter for one type of data source. It is safe for concurrent use and starts nothing. It may also
-// be a LoginFree, an Explainer, a Reacher and a Namer.
+// be a LoginFree, an Explainer, a Reacher, a Namer and a Writer.
 type Warehouse interface {
 	// Check returns what is wrong with the options and the service account of src, as fault.Invalid with a Field
 	// for each wrong place, or nil. It does no I/O.
@@ -122,6 +131,13 @@ type Explainer interface {
 type Reacher interface {
 	// Reach returns nil when something answers where src is, whatever it says.
 	Reach(ctx context.Context, src Source) error
+}
+
+// Writer is a Warehouse whose sources can be written: what Maker.Exec does at the others is to refuse.
+type Writer interface {
+	// Writing returns the statement after which a session may write, and the one that ends this: what was written counts once that
+	// has succeeded. Both are empty where a session is not told.
+	Writing() (allow, forbid string)
 }
 
 // IdleCloser is a Driver whose idle sessions can be taken away, when somebody else needs their place. The Drivers of

@@ -32,6 +32,8 @@ var (
 type warehouse struct {
 	atLogin bool
 	free    bool
+	allow   string // the statement after which a session writes
+	forbid  string
 
 	mu      sync.Mutex
 	run     func(s *fakeConn, query string) ([][]driver.Value, error)
@@ -139,6 +141,17 @@ func (c *fakeConn) QueryContext(ctx context.Context, query string, _ []driver.Na
 		return nil, err
 	}
 	return &fakeRows{rows: rows, end: err}, nil
+}
+
+// Writing names statements that change nothing: run sees them.
+func (w *warehouse) Writing() (allow, forbid string) { return w.allow, w.forbid }
+
+func (c *fakeConn) ExecContext(ctx context.Context, query string, _ []driver.NamedValue) (driver.Result, error) {
+	rows, err := c.QueryContext(ctx, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	return driver.RowsAffected(0), rows.Close()
 }
 
 func (c *fakeConn) ResetSession(context.Context) error {

@@ -39,6 +39,7 @@ type pool struct {
 
 var (
 	_ Driver     = (*pool)(nil)
+	_ Maker      = (*pool)(nil)
 	_ IdleCloser = (*pool)(nil)
 )
 
@@ -198,21 +199,59 @@ func (p *pool) Query(ctx context.Context, s Statement) (Rows, error) {
 }
 
 func (p *pool) query(ctx context.Context, s Statement) (*rows, error) {
+	var r *rows
+	err := p.onSession(ctx, func(l lease) error {
+		r = &rows{lease: l}
+		return r.start(ctx, s)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Exec runs s on a session that may write for as long.
+func (p *pool) Exec(ctx context.Context, s Statement) error {
+	w, ok := p.wh.(Writer)
+	if !ok {
+		return p.choice.readOnly()
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout())
+	defer cancel()
+	allow, forbid := w.Writing()
+	var l lease
+	if err := p.onSession(ctx, func(lent lease) error {
+		l = lent
+		return l.allow(ctx, allow)
+	}); err != nil {
+		return err
+	}
+	defer p.release()
+	defer l.giveBack()
+	if err := l.write(ctx, s, forbid); err != nil {
+		return p.fail(ctx, err, l.sess.tok)
+	}
+	return nil
+}
+
+// onSession runs use on a session, and on another one where the warehouse lost that or refused its token: use then had no
+// effect. Where use succeeded, it has the session, to be given back, and release is to be called after that.
+func (p *pool) onSession(ctx context.Context, use func(lease) error) error {
 	if p.tokens != nil {
 		// Who may not log in is told so at once, and not after waiting for a session.
 		if _, err := p.tokens.token(ctx); err != nil {
-			return nil, p.fail(ctx, err, Token{})
+			return p.fail(ctx, err, Token{})
 		}
 	}
 	db, err := p.acquire()
 	if err != nil {
-		return nil, p.fail(ctx, err, Token{})
+		return p.fail(ctx, err, Token{})
 	}
 	lost, refreshed := 0, false
 	for {
-		r, tok, err := p.attempt(ctx, db, s)
+		tok, err := p.attempt(ctx, db, use)
 		if err == nil {
-			return r, nil
+			return nil
 		}
 		switch class := p.classify(ctx, err); {
 		case class == SessionLost && lost < maxLost:
@@ -230,35 +269,34 @@ func (p *pool) query(ctx context.Context, s Statement) (*rows, error) {
 			err = refusal
 		}
 		p.release()
-		return nil, p.fail(ctx, err, tok)
+		return p.fail(ctx, err, tok)
 	}
 }
 
-// attempt runs s once, up to its first row, and returns the token of the session it ran on. A session that might not
-// be as it was is not lent again.
-func (p *pool) attempt(ctx context.Context, db *sql.DB, s Statement) (*rows, Token, error) {
+// attempt runs use on a session once, and returns the token of the session. One that might not be as it was is not lent
+// again.
+func (p *pool) attempt(ctx context.Context, db *sql.DB, use func(lease) error) (Token, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		if login, ok := errors.AsType[*loginError](err); ok {
-			return nil, login.tok, login.err
+			return login.tok, login.err
 		}
 		if p.isClosed() {
 			err = p.choice.superseded() // and not "sql: database is closed"
 		}
-		return nil, Token{}, err
+		return Token{}, err
 	}
-	var sess *session
+	l := lease{p: p, conn: conn}
 	_ = conn.Raw(func(c any) error { // cannot fail: the connection was lent a moment ago
-		sess = c.(*session)
+		l.sess = c.(*session)
 		return nil
 	})
-	r := &rows{p: p, conn: conn, sess: sess}
-	if err := r.start(ctx, s); err != nil {
-		r.spoil(p.classify(ctx, err))
-		r.giveBack()
-		return nil, sess.tok, err
+	if err := use(l); err != nil {
+		l.spoil(p.classify(ctx, err))
+		l.giveBack()
+		return l.sess.tok, err
 	}
-	return r, sess.tok, nil
+	return l.sess.tok, nil
 }
 
 func (p *pool) isClosed() bool {

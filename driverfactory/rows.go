@@ -9,9 +9,7 @@ import (
 
 // rows are the Rows of one statement and hold its session until they are closed.
 type rows struct {
-	p      *pool
-	conn   *sql.Conn
-	sess   *session
+	lease
 	cancel context.CancelFunc
 	ctx    context.Context //nolint:containedctx // of the statement: it says why reading it ended
 
@@ -35,9 +33,13 @@ type columnType struct {
 
 // start runs the statement and fetches its first row, so that everything that goes wrong before a row is there goes
 // wrong here, where the statement can still be run once more.
-func (r *rows) start(ctx context.Context, s Statement) error {
+func (r *rows) start(ctx context.Context, s Statement) (err error) {
 	r.ctx = ctx
-	var err error
+	defer func() {
+		if err != nil && r.rows != nil {
+			_ = r.rows.Close() // they hold the session
+		}
+	}()
 	if r.rows, err = r.conn.QueryContext(ctx, s.SQL, s.Args...); err != nil {
 		return err
 	}
@@ -129,19 +131,10 @@ func (r *rows) Close() error {
 	return nil
 }
 
-// spoil marks the session as not to be lent again, unless an error of this class leaves it as it was.
-func (r *rows) spoil(class Class) {
-	switch class {
-	case StatementFailed, AccessDenied, Misconfigured:
-	case SessionLost, AuthExpired, Canceled, TransportFailed:
-		r.sess.bad.Store(true)
-	}
-}
-
-// giveBack closes the rows and returns the session to the pool, which closes it if it is not to be lent again.
+// giveBack closes the rows and returns the session to the pool.
 func (r *rows) giveBack() {
 	if r.rows != nil {
 		_ = r.rows.Close() // what could go wrong has been reported by Next
 	}
-	_ = r.conn.Close()
+	r.lease.giveBack()
 }

@@ -295,6 +295,15 @@ func (c Choice) superseded() error {
 	}
 }
 
+// readOnly says that nothing can be made at the source of c.
+func (c Choice) readOnly() error {
+	return &fault.Error{
+		Kind: fault.Invalid, Code: "source_read_only",
+		Detail: fmt.Sprintf("No table can be made in data source %q: a %s is only read.", c.src.Name, c.src.Type),
+		Params: c.params(),
+	}
+}
+
 // params are the facts that a front door needs of a failure under c.
 func (c Choice) params() map[string]string {
 	p := map[string]string{"data_source": c.src.Name}

@@ -41,6 +41,7 @@ var (
 	_ driverfactory.Warehouse = (*Warehouse)(nil)
 	_ driverfactory.Explainer = (*Warehouse)(nil)
 	_ driverfactory.Reacher   = (*Warehouse)(nil)
+	_ driverfactory.Writer    = (*Warehouse)(nil)
 )
 
 // quiet turns the driver's logger off, once: it is one for the process, and it logs statements.
@@ -169,6 +170,9 @@ func (w *Warehouse) Connector(src driverfactory.Source, login driverfactory.Logi
 		}),
 	)
 }
+
+// Writing implements driverfactory.Writer. A session is not told that it only reads: there are no such sessions.
+func (w *Warehouse) Writing() (allow, forbid string) { return "", "" }
 
 // Reach asks the host for its front page, with no credential.
 func (w *Warehouse) Reach(ctx context.Context, src driverfactory.Source) error {

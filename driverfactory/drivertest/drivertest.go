@@ -51,6 +51,20 @@ type Server struct {
 	Slow   string // takes a minute
 	Wrong  string // is not SQL
 	Denied string // names what alice may not read; empty where everybody may read everything
+
+	Makes *Makes // what alice may make; nil where nothing can be written
+}
+
+// Makes is a table that is made at a server.
+type Makes struct {
+	Schema string                  // makes the schema of the table, if it is not there; empty where there is one
+	Table  driverfactory.Statement // makes the table, with parameters
+	Read   Read                    // reads it
+	Drop   string                  // drops it, if it is there
+	Slow   string                  // takes a minute to make the same table
+	Denied string                  // makes a table of what alice may not read
+
+	Untold bool // a session is not told that it only reads: Query is kept from writing by nothing but whoever writes its statement
 }
 
 // Read is a statement and its result.
@@ -87,6 +101,11 @@ func TestWarehouse(t *testing.T, open func(t *testing.T) Server) {
 		{"a caller who leaves cancels the statement at the server", testCancel},
 		{"a statement that takes too long is cancelled", testTimeout},
 		{"rows closed half-way end the statement and the session", testHalfway},
+		{"a table is made, read and dropped", testMake},
+		{"only what may write writes: not a query, whatever came before it", testQueryOnlyReads},
+		{"a table is made with a token that was refreshed, unseen", testMakeExpired},
+		{"a table is made on a session in place of a lost one", testMakeLost},
+		{"nothing is made where nothing can be written", testMakeNothing},
 		{"a closed driver leaves nothing behind", testLeak},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -184,9 +203,7 @@ func testReads(t *testing.T, w *world) {
 			if r.Columns != nil && !reflect.DeepEqual(columns, r.Columns) {
 				t.Errorf("columns = %v, want %v", columns, r.Columns)
 			}
-			if !reflect.DeepEqual(rows, r.Rows) {
-				t.Errorf("rows = %#v, want %#v", rows, r.Rows)
-			}
+			wantRows(t, rows, r.Rows)
 		})
 	}
 	if err := w.driver.Ping(t.Context()); err != nil {
@@ -463,6 +480,13 @@ func wantFault(t *testing.T, err error, kind fault.Kind, code string) *fault.Err
 		t.Fatalf("the error holds a token: %s", text)
 	}
 	return e
+}
+
+func wantRows(t *testing.T, got, want [][]any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("rows = %#v, want %#v", got, want)
+	}
 }
 
 // explain prints err with its cause.

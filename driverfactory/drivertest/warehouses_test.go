@@ -128,6 +128,14 @@ func emulatedDatabricks(t *testing.T, e *engine.Engine) (drivertest.Server, *san
 		},
 		Many: "SELECT CAST(range AS BIGINT) n FROM range(1, 25001) ORDER BY 1", Slow: "SELECT 1 /* sandbox:sleep=60s */", Wrong: "SELEC 1",
 		Denied: "SELECT * FROM order_items",
+		Makes: &drivertest.Makes{
+			Schema: "CREATE SCHEMA IF NOT EXISTS `rollups`",
+			Table: driverfactory.Statement{SQL: "CREATE TABLE `rollups`.`t` AS SELECT `region` AS `a b`, COUNT(DISTINCT region) AS `n`, ? + 1 AS `i`, ? AS `s`, CAST(? AS DECIMAL(9,2)) AS `d` " +
+				"FROM `orders` WHERE region <> ? AND ? GROUP BY 1", Args: []any{int64(41), "it's", 1.5, "APAC", true}},
+			Read: drivertest.Read{SQL: "SELECT * FROM `rollups`.`t`", Rows: [][]any{{"EMEA", int64(1), int64(42), "it's", driverfactory.Decimal("1.50")}}},
+			Drop: "DROP TABLE IF EXISTS `rollups`.`t`", Slow: "CREATE TABLE `rollups`.`t` AS SELECT 1 AS a /* sandbox:sleep=60s */",
+			Denied: "CREATE TABLE `rollups`.`u` AS SELECT * FROM order_items", Untold: true,
+		},
 	}, server
 }
 
@@ -184,6 +192,14 @@ func emulatedSnowflake(t *testing.T, e *engine.Engine) (drivertest.Server, *sand
 		},
 		Many: "SELECT CAST(range AS BIGINT) n FROM range(1, 25001) ORDER BY 1", Slow: "SELECT 1 /* sandbox:sleep=60s */", Wrong: "SELEC 1",
 		Denied: "SELECT * FROM order_items",
+		Makes: &drivertest.Makes{
+			Schema: `CREATE SCHEMA IF NOT EXISTS "rollups"`,
+			Table: driverfactory.Statement{SQL: `CREATE TABLE "rollups"."t" AS SELECT region AS "a b", COUNT(DISTINCT region) AS "n", ? + 1 AS "i", ? AS "s", CAST(? AS DECIMAL(9,2)) AS "d" ` +
+				"FROM orders WHERE region <> ? AND ? GROUP BY 1", Args: []any{int64(41), "it's", 1.5, "APAC", true}},
+			Read: drivertest.Read{SQL: `SELECT * FROM "rollups"."t"`, Rows: [][]any{{"EMEA", int64(1), int64(42), "it's", driverfactory.Decimal("1.50")}}},
+			Drop: `DROP TABLE IF EXISTS "rollups"."t"`, Slow: `CREATE TABLE "rollups"."t" AS SELECT 1 AS a /* sandbox:sleep=60s */`,
+			Denied: `CREATE TABLE "rollups"."u" AS SELECT * FROM order_items`, Untold: true,
+		},
 	}, server
 }
 
@@ -210,6 +226,7 @@ func openPostgres(t *testing.T) drivertest.Server {
 	exec(t, "DROP ROLE IF EXISTS alice")
 	exec(t, "CREATE ROLE alice LOGIN")
 	exec(t, "CREATE TABLE secrets (a INT)")
+	exec(t, "GRANT CREATE ON DATABASE "+pgx.Identifier{strings.TrimPrefix(admin.Path, "/")}.Sanitize()+" TO alice")
 	t.Cleanup(func() { exec(t, "DROP OWNED BY alice"); exec(t, "DROP ROLE alice") })
 	const others = "FROM pg_stat_activity WHERE usename = 'alice'"
 	return drivertest.Server{
@@ -252,6 +269,14 @@ func openPostgres(t *testing.T) drivertest.Server {
 				Rows: [][]any{{"alice", "UTC", "on"}}},
 		},
 		Many: "SELECT n::int8 FROM generate_series(1, 25000) n ORDER BY 1", Slow: "SELECT pg_sleep(60)", Wrong: "SELEC 1", Denied: "SELECT * FROM secrets",
+		Makes: &drivertest.Makes{
+			Schema: `CREATE SCHEMA IF NOT EXISTS "rollups"`,
+			Table: driverfactory.Statement{SQL: `CREATE TABLE "rollups"."t" AS SELECT relname::text AS "a b", $1::int8 AS n, $2::text AS s, $3::numeric AS d ` +
+				"FROM pg_class WHERE relname = $4 AND $5::timestamptz < now() AND $6", Args: []any{int64(41), "it's", 1.5, "pg_class", "2024-01-01T00:00:00Z", true}},
+			Read: drivertest.Read{SQL: `SELECT * FROM "rollups"."t"`, Rows: [][]any{{"pg_class", int64(41), "it's", driverfactory.Decimal("1.5")}}},
+			Drop: `DROP TABLE IF EXISTS "rollups"."t"`, Slow: `CREATE TABLE "rollups"."t" AS SELECT 1 FROM pg_sleep(60)`,
+			Denied: `CREATE TABLE "rollups"."u" AS SELECT * FROM secrets`,
+		},
 	}
 }
 

@@ -36,6 +36,7 @@ var (
 	_ driverfactory.Warehouse = (*Warehouse)(nil)
 	_ driverfactory.Explainer = (*Warehouse)(nil)
 	_ driverfactory.Reacher   = (*Warehouse)(nil)
+	_ driverfactory.Writer    = (*Warehouse)(nil)
 )
 
 // New returns a Warehouse.
@@ -192,6 +193,11 @@ func (o options) tls() (*tls.Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+// Writing implements driverfactory.Writer. A transaction would be over before a table is made, and another one begin.
+func (w *Warehouse) Writing() (allow, forbid string) {
+	return "SET SESSION TRANSACTION READ WRITE", onlyReads
 }
 
 // Reach opens a TCP connection and closes it.

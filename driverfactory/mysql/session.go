@@ -62,8 +62,12 @@ type session struct {
 
 var (
 	_ driver.QueryerContext    = (*session)(nil)
+	_ driver.ExecerContext     = (*session)(nil)
 	_ driver.NamedValueChecker = (*session)(nil)
 )
+
+// onlyReads makes a session that only reads.
+const onlyReads = "SET SESSION TRANSACTION READ ONLY"
 
 // anyZone is a zone that every server knows whose tables are filled.
 const anyZone = "Europe/London"
@@ -74,7 +78,7 @@ func (s *session) begin(ctx context.Context) error {
 	limit := max(s.connector.timeout, time.Second)
 	settings := fmt.Sprintf("SET time_zone = '+00:00', sql_mode = 'ONLY_FULL_GROUP_BY' /*M! , max_statement_time = %d */ /*!80000 , max_execution_time = %d */",
 		limit/time.Second, limit.Milliseconds())
-	for _, statement := range []string{settings, "SET SESSION TRANSACTION READ ONLY"} {
+	for _, statement := range []string{settings, onlyReads} {
 		if _, err := s.conn.ExecContext(ctx, statement, nil); err != nil {
 			return err
 		}
@@ -135,16 +139,32 @@ var zoneNames = regexp.MustCompile(`, '\+00:00', '([\w/+-]+)'\)`)
 // QueryContext runs a query, once the server is seen to know its time zones. With parameters it answers driver.ErrSkip:
 // database/sql prepares the statement then.
 func (s *session) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if err := s.runs(ctx, query); err != nil {
+		return nil, err
+	}
+	return s.conn.QueryContext(ctx, query, args)
+}
+
+// ExecContext runs a statement without rows, as QueryContext does a query.
+func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if err := s.runs(ctx, query); err != nil {
+		return nil, err
+	}
+	return s.conn.ExecContext(ctx, query, args)
+}
+
+// runs notes whose the statement is that runs now, and returns a zoneError for a time zone in it that the server does not know.
+func (s *session) runs(ctx context.Context, statement string) error {
 	s.ctx = ctx
-	for _, name := range zoneNames.FindAllStringSubmatch(query, -1) {
+	for _, name := range zoneNames.FindAllStringSubmatch(statement, -1) {
 		if name[1][0] == '+' || name[1][0] == '-' {
 			continue
 		}
 		if err := s.knows(ctx, name[1]); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s.conn.QueryContext(ctx, query, args)
+	return nil
 }
 
 // PrepareContext prepares a statement.

@@ -43,8 +43,9 @@ func open(t *testing.T) drivertest.Server {
 		return n
 	}
 	exec(t, "CREATE TABLE open (n INT, bits BIT(12))", "INSERT INTO open VALUES (0, b'101'), (1, NULL), (2, NULL), (3, NULL), (4, NULL), (5, NULL), (6, NULL), (7, NULL), (8, NULL), (9, NULL)",
-		"CREATE TABLE secrets (a INT)", "CREATE USER alice", "GRANT SELECT ON open TO alice")
+		"CREATE TABLE secrets (a INT)", "CREATE USER alice", "GRANT SELECT ON open TO alice", "GRANT CREATE, DROP, INSERT, SELECT ON rollups.* TO alice")
 	t.Cleanup(func() { exec(t, "DROP USER alice") })
+	const slow = "SELECT COUNT(*) FROM open a, open b, open c, open d, open e, open f, open g, open h, open i, open j, open k"
 	const others = "FROM information_schema.processlist WHERE user = 'alice'"
 	host, port, err := net.SplitHostPort(cfg.Addr)
 	if err != nil {
@@ -69,7 +70,7 @@ func open(t *testing.T) drivertest.Server {
 		},
 		Sessions: func(t *testing.T) int { return exec(t, "SELECT count(*) "+others) },
 		Running: func(t *testing.T) bool {
-			return exec(t, "SELECT count(*) "+others+" AND info LIKE 'SELECT COUNT(*)%'") > 0
+			return exec(t, "SELECT count(*) "+others+" AND info LIKE '%SELECT COUNT(*)%'") > 0
 		},
 		Reads: []drivertest.Read{
 			{Name: "one of each type",
@@ -96,6 +97,14 @@ func open(t *testing.T) drivertest.Server {
 		},
 		Many: "SELECT 1 + a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 10000 * e.n i FROM open a, open b, open c, open d, open e HAVING i <= 25000 ORDER BY i",
 		// A SLEEP would notice by itself that nobody listens any more.
-		Slow: "SELECT COUNT(*) FROM open a, open b, open c, open d, open e, open f, open g, open h, open i, open j, open k", Wrong: "SELEC 1", Denied: "SELECT * FROM secrets",
+		Slow: slow, Wrong: "SELEC 1", Denied: "SELECT * FROM secrets",
+		Makes: &drivertest.Makes{
+			Schema: "CREATE SCHEMA IF NOT EXISTS `rollups`",
+			Table: driverfactory.Statement{SQL: "CREATE TABLE `rollups`.`t` AS SELECT n AS `a b`, ? + 1 AS i, ? AS s, CAST(? AS DECIMAL(9,2)) AS d, " +
+				"CONVERT_TZ('2024-02-29 00:00:00', '+00:00', 'Europe/London') AS z FROM open WHERE n = ? AND ?", Args: []any{int64(41), "it's", 1.5, int64(3), true}},
+			Read: drivertest.Read{SQL: "SELECT * FROM `rollups`.`t`", Rows: [][]any{{int64(3), float64(42), "it's", driverfactory.Decimal("1.50"), day(2024, 2, 29)}}},
+			Drop: "DROP TABLE IF EXISTS `rollups`.`t`", Slow: "CREATE TABLE `rollups`.`t` AS " + slow,
+			Denied: "CREATE TABLE `rollups`.`u` AS SELECT * FROM secrets",
+		},
 	}
 }

@@ -31,6 +31,7 @@ var (
 	_ driverfactory.Warehouse = (*Warehouse)(nil)
 	_ driverfactory.Explainer = (*Warehouse)(nil)
 	_ driverfactory.Reacher   = (*Warehouse)(nil)
+	_ driverfactory.Writer    = (*Warehouse)(nil)
 )
 
 // New returns a Warehouse.
@@ -172,6 +173,10 @@ func (w *Warehouse) Connector(src driverfactory.Source, login driverfactory.Logi
 	}
 	return connector{stdlib.GetConnector(*cfg, opts...)}, nil
 }
+
+// Writing implements driverfactory.Writer, with a transaction: one that is cut before its end has done nothing, and a pooler in
+// between takes no session for one that may write.
+func (w *Warehouse) Writing() (allow, forbid string) { return "BEGIN READ WRITE", "COMMIT" }
 
 // Reach opens a TCP connection and closes it.
 func (w *Warehouse) Reach(ctx context.Context, src driverfactory.Source) error {

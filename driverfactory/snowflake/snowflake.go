@@ -43,6 +43,7 @@ var (
 	_ driverfactory.Warehouse = (*Warehouse)(nil)
 	_ driverfactory.Explainer = (*Warehouse)(nil)
 	_ driverfactory.Reacher   = (*Warehouse)(nil)
+	_ driverfactory.Writer    = (*Warehouse)(nil)
 )
 
 // Quiet stops what the driver does beside its work: it asks the metadata addresses of clouds where it runs, and it
@@ -279,6 +280,9 @@ func (b *cancelBody) Close() error {
 	defer b.cancel()
 	return b.ReadCloser.Close()
 }
+
+// Writing implements driverfactory.Writer. A session is not told that it only reads: there are no such sessions.
+func (w *Warehouse) Writing() (allow, forbid string) { return "", "" }
 
 // Reach asks the account's host for its front page, with no credential.
 func (w *Warehouse) Reach(ctx context.Context, src driverfactory.Source) error {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/behalf-project/behalf/connectedapps"
 	"github.com/behalf-project/behalf/connectedapps/connectedappstest"
 	"github.com/behalf-project/behalf/internal/anomaly"
@@ -26,6 +28,8 @@ import (
 	"github.com/behalf-project/behalf/internal/users/userstest"
 	"github.com/behalf-project/behalf/oauthapps"
 	"github.com/behalf-project/behalf/oauthapps/oauthappstest"
+	"github.com/behalf-project/behalf/orchestrator"
+	"github.com/behalf-project/behalf/orchestrator/orchestratortest"
 )
 
 var entry = audit.Entry{Actor: "system", Action: audit.UserDeclared, Outcome: "ok"}
@@ -85,6 +89,35 @@ func TestRefresh(t *testing.T) {
 func TestBaselines(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, open opener) {
 		anomalytest.TestStore(t, func(t *testing.T) anomaly.Store { return open(t, nil).Baselines() })
+	})
+}
+
+func TestSourceTables(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, open opener) {
+		orchestratortest.TestSourceTables(t, func(t *testing.T) orchestrator.SourceTables { return open(t, nil).SourceTables() })
+	})
+}
+
+func TestTablesOfWhoDoesNotComeBackAreForgotten(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *sqlstore.DB) {
+		s := db.SourceTables()
+		begin := func(holder, name string, at time.Time) {
+			t.Helper()
+			of := orchestrator.SourceRollup{Holder: holder, Scope: "s", Structure: "r"}
+			if err := s.Begin(t.Context(), of, orchestrator.SourceTable{Schema: "s", Name: name}, at, at.Add(time.Hour), 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begin("alice", "a", noon)
+		begin("bob", "b", noon.AddDate(0, 6, 0))
+		begin("carol", "c", noon.AddDate(0, 14, 0))
+		var names []string
+		if err := db.Writer().Select(&names, "SELECT name FROM source_tables ORDER BY name"); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"b", "c"}, names); diff != "" {
+			t.Errorf("what is kept (-want +got):\n%s", diff)
+		}
 	})
 }
 

@@ -288,6 +288,13 @@ func failure(err error) (state int32, sqlState, text string) {
 		if failed.Object == "" {
 			class = "[TABLE_OR_VIEW_NOT_FOUND] " + failed.Message
 		}
+	case engine.SchemaAbsent:
+		sqlState, class = "42704", "[SCHEMA_NOT_FOUND] The schema "+object+" cannot be found"
+	case engine.Exists:
+		sqlState, class = "42P07", "[TABLE_OR_VIEW_ALREADY_EXISTS] Cannot create table or view "+object+" because it already exists"
+		if !strings.Contains(failed.Object, ".") {
+			sqlState, class = "42P06", "[SCHEMA_ALREADY_EXISTS] Cannot create schema "+object+" because it already exists"
+		}
 	case engine.NoColumn:
 		sqlState, class = "42703", "[UNRESOLVED_COLUMN] "+failed.Message
 	case engine.Syntax:

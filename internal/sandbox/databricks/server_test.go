@@ -232,6 +232,46 @@ func TestParametersAndWrites(t *testing.T) {
 	}
 }
 
+func TestTables(t *testing.T) {
+	w := start(t, 1000)
+	alice, _ := w.open(t, "alice-token")
+	bob, _ := w.open(t, "bob-token")
+	for _, tt := range []struct {
+		who            *sql.DB
+		statement      string
+		want, sqlState string // of its error; empty where there is none
+	}{
+		{alice, "CREATE TABLE `rollups`.`t` AS SELECT `region`, count(*) AS `n` FROM `orders` WHERE `id` < ? GROUP BY 1", "[SCHEMA_NOT_FOUND] The schema `rollups` cannot be found", "42704"},
+		{alice, "CREATE SCHEMA IF NOT EXISTS `rollups`", "", ""},
+		{alice, "CREATE SCHEMA `rollups`", "[SCHEMA_ALREADY_EXISTS]", "42P06"},
+		{alice, "CREATE TABLE `rollups`.`t` AS SELECT `region`, count(*) AS `n` FROM `orders` WHERE `id` < ? GROUP BY 1", "", ""},
+		{alice, "CREATE TABLE `rollups`.`t` AS SELECT 1 AS `a` WHERE 1 < ?", "[TABLE_OR_VIEW_ALREADY_EXISTS] Cannot create table or view `rollups`.`t` because it already exists", "42P07"},
+		{alice, "SELECT COUNT(*) FROM `rollups`.`t` WHERE 1 < ?", "", ""},
+		{bob, "SELECT * FROM `rollups`.`t` WHERE 1 < ?", "[INSUFFICIENT_PERMISSIONS]", "42501"},
+		{bob, "DROP TABLE IF EXISTS `rollups`.`t`", "[INSUFFICIENT_PERMISSIONS]", "42501"},
+		{bob, "CREATE TABLE `rollups`.`u` AS SELECT * FROM `order_items` WHERE 1 < ?", "[INSUFFICIENT_PERMISSIONS]", "42501"},
+		{alice, "DROP TABLE IF EXISTS `rollups`.`t`", "", ""},
+		{alice, "DROP TABLE IF EXISTS `rollups`.`t`", "", ""},
+		{alice, "SELECT * FROM `rollups`.`t` WHERE 1 < ?", "[TABLE_OR_VIEW_NOT_FOUND]", "42P01"},
+	} {
+		var args []any
+		if strings.Contains(tt.statement, "?") {
+			args = []any{int64(500)}
+		}
+		_, err := tt.who.ExecContext(t.Context(), tt.statement, args...)
+		if tt.want == "" {
+			if err != nil {
+				t.Errorf("%s = %v", tt.statement, err)
+			}
+			continue
+		}
+		failed, ok := errors.AsType[dbsqlerr.DBExecutionError](err)
+		if !ok || failed.SqlState() != tt.sqlState || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s = %v, want %q with the SQLSTATE %s", tt.statement, err, tt.want, tt.sqlState)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	w := start(t, 1000)
 	w.tokens.Set("old", bearer.Holder{Name: "alice", Status: bearer.Expired})

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,8 +27,10 @@ type Engine struct {
 	db    *sql.DB
 	plans *lru.Cache[string, plan]
 
-	mu     sync.Mutex
-	rights map[string]Rights
+	mu      sync.Mutex
+	rights  map[string]Rights
+	schemas map[string]bool // that somebody made
+	tables  map[name]*made  // that somebody made, or is about to
 }
 
 // Open makes the shop, in memory. It starts nothing; Close frees it.
@@ -38,7 +41,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandbox engine: open DuckDB: %w", err)
 	}
-	e := &Engine{db: sql.OpenDB(connector), rights: map[string]Rights{}}
+	e := &Engine{db: sql.OpenDB(connector), rights: map[string]Rights{}, schemas: map[string]bool{}, tables: map[name]*made{}}
 	e.db.SetMaxOpenConns(256)
 	e.db.SetMaxIdleConns(8)
 	if e.plans, err = lru.New[string, plan](1000); err == nil {
@@ -143,21 +146,41 @@ func (e *Engine) run(ctx context.Context, conn *sql.Conn, q Query, text string) 
 	if err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
-	rights := e.rights[q.Identity]
-	e.mu.Unlock()
-	if refusal := rights.permits(p); refusal != nil {
+	if refusal := e.refusal(q.Identity, p); refusal != nil {
 		return nil, refusal
 	}
-	found, err := conn.QueryContext(ctx, text, q.Args...)
+	args := q.Args
+	if d := p.defines; d != nil {
+		if err := e.define(ctx, conn, q, *d); err != nil {
+			return nil, err
+		}
+		text, args = d.answer(q.Dialect), nil
+	}
+	found, err := conn.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
-	rows := &Rows{conn: conn, rows: found, write: p.write}
+	rows := &Rows{conn: conn, rows: found, write: p.write, defines: p.defines != nil}
 	if err := rows.describe(); err != nil {
 		return nil, errors.Join(err, found.Close())
 	}
 	return rows, nil
+}
+
+// refusal returns nil if identity may run a statement with plan p.
+func (e *Engine) refusal(identity string, p plan) *Error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	rights := e.rights[identity]
+	for _, n := range p.made {
+		switch t := e.tables[n]; {
+		case t == nil || !t.whole:
+			return absent(n)
+		case t.owner != identity && !slices.Contains(rights.Reads, n.String()):
+			return denied(n.String())
+		}
+	}
+	return rights.permits(p)
 }
 
 // plan returns what the guard knows of text, asking DuckDB's parser the first time.
@@ -169,11 +192,21 @@ func (e *Engine) plan(ctx context.Context, conn *sql.Conn, text string) (plan, e
 	var refusal *Error
 	switch w := firstWord(text); w {
 	case "select", "with", "values":
-		var tree string
-		if err := conn.QueryRowContext(ctx, "SELECT CAST(json_serialize_sql(CAST("+literal(text)+" AS VARCHAR)) AS VARCHAR)").Scan(&tree); err != nil {
+		tree, err := parse(ctx, conn, text)
+		if err != nil {
 			return plan{}, err
 		}
-		p, refusal = planSelect([]byte(tree))
+		p, refusal = planSelect(tree)
+	case "create", "drop":
+		var d definition
+		if d, refusal = planDefinition(text); refusal == nil && d.of != "" {
+			tree, err := parse(ctx, conn, d.of)
+			if err != nil {
+				return plan{}, err
+			}
+			p, refusal = planSelect(tree)
+		}
+		p.defines = &d
 	case "insert", "update", "delete":
 		if p, refusal = planWrite(text); refusal == nil {
 			if err := onlyOne(conn, text); err != nil {
@@ -183,13 +216,19 @@ func (e *Engine) plan(ctx context.Context, conn *sql.Conn, text string) (plan, e
 	case "":
 		refusal = &Error{Kind: Syntax, Message: "the statement is empty"}
 	default:
-		refusal = &Error{Kind: Syntax, Message: fmt.Sprintf("syntax error at or near %q: the sandbox takes SELECT, INSERT, UPDATE and DELETE", w)}
+		refusal = &Error{Kind: Syntax, Message: fmt.Sprintf("syntax error at or near %q: the sandbox takes SELECT, INSERT, UPDATE, DELETE, CREATE and DROP", w)}
 	}
 	if refusal != nil {
 		return plan{}, refusal
 	}
 	e.plans.Add(text, p)
 	return p, nil
+}
+
+// parse returns the tree of the SELECT statements of text.
+func parse(ctx context.Context, conn *sql.Conn, text string) (tree []byte, err error) {
+	err = conn.QueryRowContext(ctx, "SELECT CAST(json_serialize_sql(CAST("+literal(text)+" AS VARCHAR)) AS BLOB)").Scan(&tree)
+	return tree, err
 }
 
 // onlyOne fails unless DuckDB too finds one statement in text.
@@ -231,14 +270,15 @@ func translateError(ctx context.Context, err error) error {
 type Rows struct {
 	Columns []Column
 
-	conn  *sql.Conn
-	rows  *sql.Rows
-	write bool
-	count int64
-	err   error
-	done  bool
-	cells []any
-	into  []any
+	conn    *sql.Conn
+	rows    *sql.Rows
+	write   bool
+	defines bool
+	count   int64
+	err     error
+	done    bool
+	cells   []any
+	into    []any
 
 	ctx   context.Context // of Query: tells a cancelled statement from a failed one
 	log   *Log
@@ -278,6 +318,9 @@ var typeOf = map[string]Type{
 
 // Writes reports whether the statement changed rows instead of reading them. Its only row then holds their number.
 func (r *Rows) Writes() bool { return r.write }
+
+// Defines reports whether the statement made or dropped a schema or a table.
+func (r *Rows) Defines() bool { return r.defines }
 
 // Next moves to the next row and reports whether there is one.
 func (r *Rows) Next() bool {

@@ -10,7 +10,8 @@
 //
 // The names of tables come from DuckDB's own parser and are compared with a list of what may be named, so a statement
 // reaches neither the tables beneath the views nor the rights, whatever its spelling. One more table, scratch, takes
-// writes of who may write.
+// writes of who may write. And everybody may make tables of what they see, in schemas beside that of the shop: such a table
+// belongs to who made it, and holds what they saw then.
 //
 // Every statement is entered in a Log with its identity, which tests read. A comment such as
 // /* sandbox:sleep=5s */ makes a statement take that long, and cancelling it works meanwhile.
@@ -35,6 +36,9 @@ type Rights struct {
 	Regions []string // whose rows it sees, of Regions(); AllRegions for all of them
 	Denied  []string // tables it must not read at all
 	Write   bool     // whether it may insert, update and delete in scratch
+
+	OnlyReads bool     // whether it may make no schemas and no tables
+	Reads     []string // tables that others made and it may read: "schema.table"
 }
 
 // Regions returns the regions of the shop.
@@ -93,18 +97,20 @@ type ErrorKind int
 
 // The classes of failure.
 const (
-	Failed      ErrorKind = iota // while running: a division, a cast, anything else
-	Syntax                       // it is not SQL, or not the SQL that the sandbox takes
-	TableAbsent                  // it names a table or function that does not exist
-	NoColumn                     // it names a column that does not exist
-	NotAllowed                   // it names a table that this identity is denied
-	Canceled                     // somebody stopped it
+	Failed       ErrorKind = iota // while running: a division, a cast, anything else
+	Syntax                        // it is not SQL, or not the SQL that the sandbox takes
+	TableAbsent                   // it names a table or function that does not exist
+	NoColumn                      // it names a column that does not exist
+	NotAllowed                    // it names a table that this identity is denied
+	SchemaAbsent                  // it makes a table in a schema that does not exist
+	Exists                        // it makes what exists
+	Canceled                      // somebody stopped it
 )
 
 // Error is a failed statement. Its message may quote the statement, as those of warehouses do.
 type Error struct {
 	Kind    ErrorKind
-	Object  string // the table, for TableAbsent and NotAllowed
+	Object  string // the table or schema, for TableAbsent, NotAllowed, SchemaAbsent and Exists
 	Message string
 }
 

@@ -9,8 +9,10 @@ import (
 
 // plan is what the guard knows of a statement: whether it writes, and which of Tables it names.
 type plan struct {
-	write  bool
-	tables []string
+	write   bool
+	tables  []string
+	made    []name      // tables that it reads and that somebody must have made
+	defines *definition // what it makes or drops; nil for other statements
 }
 
 // permits returns nil if an identity with rights r may run a statement with plan p.
@@ -19,6 +21,9 @@ func (r Rights) permits(p plan) *Error {
 		if slices.Contains(r.Denied, t) {
 			return denied(t)
 		}
+	}
+	if p.defines != nil && r.OnlyReads {
+		return &Error{Kind: NotAllowed, Object: p.defines.name.String(), Message: fmt.Sprintf("no permission %s on %q", p.defines.act, p.defines.name)}
 	}
 	if p.write && !r.Write {
 		return &Error{Kind: NotAllowed, Object: "scratch", Message: `no permission MODIFY on table "scratch"`}
@@ -56,12 +61,13 @@ func planSelect(tree []byte) (plan, *Error) {
 	w := treeWalk{ctes: map[string]bool{}}
 	w.collectCTEs(root)
 	w.visit(root)
-	return plan{tables: w.tables}, w.err
+	return plan{tables: w.tables, made: w.made}, w.err
 }
 
 type treeWalk struct {
 	ctes   map[string]bool
 	tables []string
+	made   []name
 	err    *Error
 }
 
@@ -117,8 +123,8 @@ func (w *treeWalk) visit(node any) {
 
 // table enters the name of a table, or refuses it. The catalogs and schemas that exist for a statement are those of
 // the views and the information schema.
-func (w *treeWalk) table(catalog, schema, name string) {
-	c, s, t := strings.ToLower(catalog), strings.ToLower(schema), strings.ToLower(name)
+func (w *treeWalk) table(catalog, schema, table string) {
+	c, s, t := strings.ToLower(catalog), strings.ToLower(schema), strings.ToLower(table)
 	if c == "" && s == "" && w.ctes[t] {
 		return
 	}
@@ -129,8 +135,10 @@ func (w *treeWalk) table(catalog, schema, name string) {
 		if !slices.Contains(w.tables, t) {
 			w.tables = append(w.tables, t)
 		}
+	case inCatalog && s != "" && !slices.Contains(taken, s):
+		w.made = append(w.made, name{s, t})
 	default:
-		full := strings.Trim(strings.Join([]string{catalog, schema, name}, "."), ".")
+		full := strings.Trim(strings.Join([]string{catalog, schema, table}, "."), ".")
 		w.err = &Error{Kind: TableAbsent, Object: full, Message: fmt.Sprintf("table or view %q does not exist", full)}
 	}
 }

@@ -29,6 +29,9 @@ func (*Engine) Query(context.Context, Query) (*Rows, error) { return nil, missin
 // Writes reports false.
 func (*Rows) Writes() bool { return false }
 
+// Defines reports false.
+func (*Rows) Defines() bool { return false }
+
 // Next reports false.
 func (*Rows) Next() bool { return false }
 

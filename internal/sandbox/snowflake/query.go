@@ -211,6 +211,9 @@ func (q *query) run(ctx context.Context, e *engine.Engine, run engine.Query, des
 		return
 	}
 	kind := 0x1000
+	if rows.Defines() {
+		kind = 0x6000
+	}
 	if rows.Writes() {
 		word, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(run.SQL)), " ")
 		kind = map[string]int{"insert": 0x3100, "update": 0x3200, "delete": 0x3300}[word]
@@ -254,6 +257,12 @@ func (q *query) failed(err error) {
 		if failed.Object == "" {
 			message = "SQL compilation error:\n" + failed.Message
 		}
+	case failed.Kind == engine.SchemaAbsent:
+		code, state = "002003", "02000"
+		message = "SQL compilation error:\nSchema '" + strings.ToUpper(failed.Object) + "' does not exist or not authorized."
+	case failed.Kind == engine.Exists:
+		code, state = "002002", "42710"
+		message = "SQL compilation error:\nObject '" + strings.ToUpper(failed.Object) + "' already exists."
 	case failed.Kind == engine.NoColumn:
 		code, state, message = "000904", "42000", "SQL compilation error: "+failed.Message
 	case failed.Kind == engine.Syntax:

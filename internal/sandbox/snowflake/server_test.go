@@ -257,6 +257,39 @@ func TestLogins(t *testing.T) {
 	}
 }
 
+func TestTables(t *testing.T) {
+	a := start(t, 1000)
+	alice, bob := a.open(t, oauth("alice-token")), a.open(t, oauth("bob-token"))
+	for _, tt := range []struct {
+		who       *sql.DB
+		statement string
+		number    int // of its error; 0 where there is none
+		want      string
+	}{
+		{alice, `CREATE TABLE "rollups"."t" AS SELECT region AS "region", count(*) AS "n" FROM orders WHERE id < ? GROUP BY 1`, 2003, "Schema 'ROLLUPS' does not exist or not authorized."},
+		{alice, `CREATE SCHEMA IF NOT EXISTS "rollups"`, 0, ""},
+		{alice, `CREATE SCHEMA "rollups"`, 2002, "Object 'ROLLUPS' already exists."},
+		{alice, `CREATE TABLE "rollups"."t" AS SELECT region AS "region", count(*) AS "n" FROM orders WHERE id < ? GROUP BY 1`, 0, ""},
+		{alice, `CREATE TABLE "rollups"."t" AS SELECT 1 AS "a" WHERE 1 < ?`, 2002, "Object 'ROLLUPS.T' already exists."},
+		{alice, `SELECT COUNT(*) FROM "rollups"."t" WHERE 1 < ?`, 0, ""},
+		{bob, `SELECT * FROM "rollups"."t" WHERE 1 < ?`, 3001, "Insufficient privileges to operate on table 'ROLLUPS.T'"},
+		{bob, `DROP TABLE IF EXISTS "rollups"."t"`, 3001, "Insufficient privileges to operate on table 'ROLLUPS.T'"},
+		{bob, `CREATE TABLE "rollups"."u" AS SELECT * FROM order_items WHERE 1 < ?`, 3001, "Insufficient privileges"},
+		{alice, `DROP TABLE IF EXISTS "rollups"."t"`, 0, ""},
+		{alice, `DROP TABLE IF EXISTS "rollups"."t"`, 0, ""},
+		{alice, `SELECT * FROM "rollups"."t" WHERE 1 < ?`, 2003, "Object 'ROLLUPS.T' does not exist or not authorized."},
+	} {
+		var args []any
+		if strings.Contains(tt.statement, "?") {
+			args = []any{int64(500)}
+		}
+		_, err := tt.who.ExecContext(t.Context(), tt.statement, args...)
+		if number(err) != tt.number || tt.want != "" && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s = %v, want the number %d and %q", tt.statement, err, tt.number, tt.want)
+		}
+	}
+}
+
 func TestStatementErrors(t *testing.T) {
 	a := start(t, 1000)
 	db := a.open(t, oauth("bob-token"))
