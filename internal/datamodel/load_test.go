@@ -42,7 +42,7 @@ cubes:
       - {name: done_only, sql: "{CUBE}.status = 'done'"}
     pre_aggregations:
       - {name: main, measures: [count], time_dimension: created_at, granularity: day}
-      - {name: raw, type: original_sql}
+      - {name: auto, type: auto_rollup}
   - name: users
     sql: SELECT * FROM public.users WHERE {SECURITY_CONTEXT.tenant_id.filter('tenant_id')}
     sql_alias: u
@@ -76,7 +76,7 @@ func TestLoadReadsCubesViewsAndReferences(t *testing.T) {
 	if country == nil || country.Source.Member.FullName() != "users.country" || !slices.Equal(country.Source.Path, []string{"orders", "users"}) {
 		t.Errorf("sales.users_country = %+v", country)
 	}
-	if len(m.Notices()) != 1 || !strings.Contains(m.Notices()[0].String(), "model.yml:30:16: pre-aggregation orders.raw is not built") {
+	if len(m.Notices()) != 1 || !strings.Contains(m.Notices()[0].String(), "model.yml:30:16: pre-aggregation orders.auto is not built") {
 		t.Errorf("notices = %q", m.Notices())
 	}
 }

@@ -13,7 +13,7 @@ import (
 type PreAggregation struct {
 	Cube     string
 	Name     string
-	Type     string // Rollup, RollupJoin, RollupLambda, or one that is not built: its queries go to the source
+	Type     string // Rollup, OriginalSQL, RollupJoin, RollupLambda, or one that is not built: its queries go to the source
 	Position Position
 
 	Measures   []Reference
@@ -24,13 +24,15 @@ type PreAggregation struct {
 	Rollups    []*PreAggregation // whose rows a rollup_join joins and a rollup_lambda unites, in the order of the file
 	WithSource bool              // a rollup_lambda unites them with rows of the source that they do not hold yet
 
+	FromOriginal bool // it is built from the original_sql of its cubes, where they have one
+
 	Partition  string    // granularity of its partitions, hour to year; or "" for one table
 	BuildStart *Template // from where partitions reach: SQL that returns a moment; nil for the first row
 	BuildEnd   *Template // and to where; nil for the last
 
 	RefreshKey     RefreshKey // its own, or that of its cube, or else every hour
 	Indexes        []Index    // checked, and of no effect on what is kept in columns
-	External       bool       // kept outside of the source
+	External       bool       // kept outside of the source; an original_sql never is
 	Scheduled      bool       // built before anybody asks
 	AllowNonStrict bool       // it answers for ranges that begin or end within its buckets
 	Shared         bool       // its cube shares its rows, and so do those of its members: the service account builds it, for everybody
@@ -42,9 +44,11 @@ type Index struct {
 	Columns []string // full names of members; none where it is SQL
 }
 
-// The types of pre-aggregations that answer queries. Rows are kept of the first alone: the others are read from those.
+// The types of pre-aggregations that answer queries. Rows are kept of the first two: the others are read from rollups. An
+// original_sql keeps the rows of its cube as they are, for queries and rollups that would read them by its sql.
 const (
 	Rollup       = "rollup"
+	OriginalSQL  = "original_sql"
 	RollupJoin   = "rollup_join"
 	RollupLambda = "rollup_lambda"
 )
@@ -53,7 +57,7 @@ const (
 func (p *PreAggregation) FullName() string { return p.Cube + "." + p.Name }
 
 var preAggregationTypes = map[string]string{
-	"rollup": Rollup, "original_sql": "original_sql", "originalSql": "original_sql",
+	"rollup": Rollup, "original_sql": OriginalSQL, "originalSql": OriginalSQL,
 	"rollup_join": RollupJoin, "rollupJoin": RollupJoin,
 	"rollup_lambda": RollupLambda, "rollupLambda": RollupLambda,
 	"auto_rollup": "auto_rollup", "autoRollup": "auto_rollup",
@@ -84,7 +88,6 @@ func (l *loader) preAggregation(d *definition, n *node) {
 	name, pos, ok := l.name(n, "a pre-aggregation")
 	var (
 		alone rollupTime
-		raw   bool // it is said to be built from SQL that is kept at the source
 		p     = rollup{members: map[Kind][]word{}}
 		read  = map[string]func(*node){}
 	)
@@ -93,7 +96,7 @@ func (l *loader) preAggregation(d *definition, n *node) {
 		read[key] = ignore
 	}
 	read["rollups"], read["rollup_references"] = l.words(&p.rollups), l.words(&p.rollups)
-	read["use_original_sql_pre_aggregations"], read["union_with_source_data"] = l.flag(&raw), l.flag(&p.WithSource)
+	read["use_original_sql_pre_aggregations"], read["union_with_source_data"] = l.flag(&p.FromOriginal), l.flag(&p.WithSource)
 	read["type"] = oneOf(l, &p.Type, "type", preAggregationTypes)
 	for kind, key := range map[Kind]string{Measure: "measures", Dimension: "dimensions", Segment: "segments"} {
 		read[key] = func(n *node) {
@@ -157,14 +160,26 @@ func (l *loader) preAggregation(d *definition, n *node) {
 	switch {
 	case composed && len(p.rollups) == 0:
 		l.fail(pos, "", "pre-aggregation %s needs the rollups that it is read from", name)
+	case p.Type == OriginalSQL:
+		l.original(&p)
 	case !composed && p.Type != Rollup:
 		l.notice(pos, "pre-aggregation %s.%s is not built; its queries go to the data source", d.Name, name)
-	case raw:
-		l.notice(pos, "pre-aggregation %s.%s is built from its cube itself: original_sql is not built, for use_original_sql_pre_aggregations to use", d.Name, name)
 	case p.WithSource && p.Type != RollupLambda:
 		l.notice(pos, "pre-aggregation %s.%s is no rollup_lambda: its union_with_source_data has no effect", d.Name, name)
 	}
 	d.rollups = append(d.rollups, p)
+}
+
+// original reads what is left of p, an original_sql: its rows are those of its cube, in one table of the source.
+func (l *loader) original(p *rollup) {
+	if n := len(p.members[Measure]) + len(p.members[Dimension]) + len(p.members[Segment]); n > 0 {
+		l.notice(p.Position, "pre-aggregation %s keeps the rows of its cube as they are: the members that it names have no effect", p.FullName())
+	}
+	if p.Partition != "" {
+		l.notice(p.Position, "pre-aggregation %s is kept as one table: its partition_granularity has no effect", p.FullName())
+	}
+	p.External, p.FromOriginal = false, false
+	p.members, p.times, p.Partition, p.BuildStart, p.BuildEnd = nil, nil, "", nil, nil
 }
 
 // renamed are keys of a pre-aggregation and the names that older models have for them.

@@ -39,7 +39,7 @@ const rolledUp = `cubes:
         refresh_key: {every: 1 day, incremental: true, update_window: 7 day}
         indexes: [{name: by_status, columns: [status, users.country]}]
       - {name: plain, time_dimensions: [{dimension: at, granularity: fiscal}, {dimension: orders.at, granularity: hour}], refresh_key: {incremental: true}, external: false, scheduled_refresh: false, unionWithSourceData: true, allow_non_strict_date_range_match: false}
-      - {name: raw, type: originalSql, indexes: [{name: i, columns: [some_column]}]}
+      - {name: raw, type: originalSql, measures: [count], time_dimension: at, granularity: day, partition_granularity: month, indexes: [{name: i, columns: [some_column]}]}
       - {name: both, type: rollupLambda, rollups: [CUBE.main, plain]}
       - {name: with_users, type: rollup_join, measures: [count], dimensions: [users.country], rollup_references: [orders.main, users.all], use_original_sql_pre_aggregations: true}
   - name: returns
@@ -75,8 +75,8 @@ func shown(p *datamodel.PreAggregation) string {
 		of = append(of, r.FullName())
 	}
 	k := p.RefreshKey
-	return fmt.Sprintf("%s %s%s [%s] [%s] [%s] [%s] %s|%s|%s %s %s %t %v %v ext=%t sched=%t loose=%t shared=%t", p.FullName(), p.Type, of, names(p.Measures), names(p.Dimensions),
-		names(p.Segments), names(p.Times), p.Partition, sql(p.BuildStart), sql(p.BuildEnd), k.Every, sql(k.SQL), k.Incremental, k.UpdateWindow, p.Indexes, p.External, p.Scheduled, p.AllowNonStrict, p.Shared)
+	return fmt.Sprintf("%s %s%s [%s] [%s] [%s] [%s] %s|%s|%s %s %s %t %v %v ext=%t sched=%t loose=%t shared=%t from=%t", p.FullName(), p.Type, of, names(p.Measures), names(p.Dimensions),
+		names(p.Segments), names(p.Times), p.Partition, sql(p.BuildStart), sql(p.BuildEnd), k.Every, sql(k.SQL), k.Incremental, k.UpdateWindow, p.Indexes, p.External, p.Scheduled, p.AllowNonStrict, p.Shared, p.FromOriginal)
 }
 
 func TestPreAggregationsAreResolved(t *testing.T) {
@@ -88,20 +88,20 @@ func TestPreAggregationsAreResolved(t *testing.T) {
 		}
 	}
 	main := "%s.main rollup[] [%[1]s/%[1]s.count,%[1]s/%[1]s.total] [%[1]s/%[1]s.status,users/users.country,%s/users.id] [%[1]s/%[1]s.done] [%[1]s/%[1]s.at.day] month|SELECT DATE '2023-01-01'|" +
-		"SELECT MAX(at) FROM {CUBE.sql()} 24h0m0s - true {0 604800} [{by_status [%[1]s.status users.country]}] ext=true sched=true loose=true shared=%[3]t"
+		"SELECT MAX(at) FROM {CUBE.sql()} 24h0m0s - true {0 604800} [{by_status [%[1]s.status users.country]}] ext=true sched=true loose=true shared=%[3]t from=false"
 	want := []string{
-		"users.all rollup[] [] [users/users.id,users/users.country] [] [] |-|- 1h0m0s - false {0 0} [] ext=true sched=true loose=true shared=false",
+		"users.all rollup[] [] [users/users.id,users/users.country] [] [] |-|- 1h0m0s - false {0 0} [] ext=true sched=true loose=true shared=false from=false",
 		fmt.Sprintf(main, "orders", "orders.users", false),
-		"orders.plain rollup[] [] [] [] [orders/orders.at.fiscal,orders/orders.at.hour] |-|- 10m0s - true {0 0} [] ext=false sched=false loose=false shared=true",
-		"orders.raw original_sql[] [] [] [] [] |-|- 10m0s - false {0 0} [{i []}] ext=true sched=true loose=true shared=true",
-		"orders.both rollup_lambda[orders.main orders.plain] [] [] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=true",
-		"orders.with_users rollup_join[orders.main users.all] [orders/orders.count] [users/users.country] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false",
+		"orders.plain rollup[] [] [] [] [orders/orders.at.fiscal,orders/orders.at.hour] |-|- 10m0s - true {0 0} [] ext=false sched=false loose=false shared=true from=false",
+		"orders.raw original_sql[] [] [] [] [] |-|- 10m0s - false {0 0} [{i []}] ext=false sched=true loose=true shared=true from=false",
+		"orders.both rollup_lambda[orders.main orders.plain] [] [] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=true from=false",
+		"orders.with_users rollup_join[orders.main users.all] [orders/orders.count] [users/users.country] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false from=true",
 		fmt.Sprintf(main, "returns", "orders.users", false),
-		"returns.plain rollup[] [returns/returns.count] [] [] [] |-|- 0s SELECT 1 false {0 0} [] ext=true sched=true loose=true shared=false",
-		"returns.raw original_sql[] [] [] [] [] |-|- 10m0s - false {0 0} [{i []}] ext=true sched=true loose=true shared=false",
-		"returns.both rollup_lambda[returns.main returns.plain] [] [] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false",
-		"returns.with_users rollup_join[orders.main users.all] [returns/returns.count] [users/users.country] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false",
-		"returns.old rollup[] [returns/returns.count] [returns/returns.status] [returns/returns.done] [returns/returns.at.day] |SELECT 1|SELECT 2 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false",
+		"returns.plain rollup[] [returns/returns.count] [] [] [] |-|- 0s SELECT 1 false {0 0} [] ext=true sched=true loose=true shared=false from=false",
+		"returns.raw original_sql[] [] [] [] [] |-|- 10m0s - false {0 0} [{i []}] ext=false sched=true loose=true shared=false from=false",
+		"returns.both rollup_lambda[returns.main returns.plain] [] [] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false from=false",
+		"returns.with_users rollup_join[orders.main users.all] [returns/returns.count] [users/users.country] [] [] |-|- 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false from=true",
+		"returns.old rollup[] [returns/returns.count] [returns/returns.status] [returns/returns.done] [returns/returns.at.day] |SELECT 1|SELECT 2 10m0s - false {0 0} [] ext=true sched=true loose=true shared=false from=false",
 	}
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || got[i] != want[i] {
@@ -110,8 +110,8 @@ func TestPreAggregationsAreResolved(t *testing.T) {
 	}
 	notices := []string{
 		"orders.plain is no rollup_lambda: its union_with_source_data has no effect",
-		"orders.raw is not built; its queries go to the data source",
-		"orders.with_users is built from its cube itself: original_sql is not built",
+		"orders.raw keeps the rows of its cube as they are: the members that it names have no effect",
+		"orders.raw is kept as one table: its partition_granularity has no effect",
 		"orders.main is not shared: it has members of users, which does not say meta.shared_rollup",
 		"orders.with_users is not shared",
 	}

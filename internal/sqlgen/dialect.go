@@ -65,6 +65,12 @@ type Dialect interface {
 	// line, or is empty.
 	Page(limit *int, offset int) string
 
+	// Integer returns expr cast to a whole number of 64 bits.
+	Integer(expr Fragment) Fragment
+
+	// AnyValue returns one of the values of expr in a group of rows.
+	AnyValue(expr Fragment) Fragment
+
 	// ApproxCountDistinct returns the approximate number of distinct values.
 	ApproxCountDistinct(expr Fragment) Fragment
 
@@ -76,8 +82,9 @@ type Dialect interface {
 }
 
 // Habits are what a database does in another way than DuckDB. What depends on one is read from a rollup in the way of the
-// database, or not at all. The zero Habits are those of DuckDB.
+// database, or not at all. The zero Habits are those of a DuckDB that may be written.
 type Habits struct {
+	ReadOnly       bool // it is only read here: nothing is kept in it
 	NullsFirst     bool // in ascending order
 	NullsFirstDown bool // in descending order
 	Texts          Texts

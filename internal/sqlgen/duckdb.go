@@ -31,6 +31,9 @@ func (DuckDB) Like(column, value Fragment, before, after, not bool) Fragment {
 	return ilike(column, value, before, after, not, ` ESCAPE '\'`)
 }
 
+// AnyValue returns any_value.
+func (DuckDB) AnyValue(expr Fragment) Fragment { return standard{}.AnyValue(expr) }
+
 // ApproxCountDistinct returns approx_count_distinct.
 func (DuckDB) ApproxCountDistinct(expr Fragment) Fragment {
 	return Format("approx_count_distinct({})", expr)
@@ -40,4 +43,4 @@ func (DuckDB) ApproxCountDistinct(expr Fragment) Fragment {
 func (DuckDB) FreshFor() time.Duration { return 10 * time.Second }
 
 // Habits returns none but names.
-func (DuckDB) Habits() Habits { return Habits{Doubles: []string{"FLOAT8"}} }
+func (DuckDB) Habits() Habits { return Habits{ReadOnly: true, Doubles: []string{"FLOAT8"}} }

@@ -49,6 +49,12 @@ var (
 // again wherever the table appears.
 func (s scope) from(c *datamodel.Cube) (Fragment, error) {
 	s.p.touches(c)
+	switch r, err := s.p.original(c); {
+	case err != nil:
+		return Fragment{}, err
+	case r != nil:
+		return Format("{} AS {}", text(s.p.d.Quote(r.Table)), s.table(c)), nil
+	}
 	s.rowsOf = c
 	if c.SQLTable != nil {
 		f, err := s.eval(c, c.SQLTable, nil)
@@ -84,6 +90,12 @@ func (s scope) source(reader *datamodel.Cube, n datamodel.CubeSQL) (Fragment, er
 		return Fragment{}, refusal("SQL of %s (%s:%d): %s", reader.Name, n.Position.File, n.Position.Line, why)
 	}
 	s.p.touches(c)
+	switch r, err := s.p.original(c); {
+	case err != nil:
+		return Fragment{}, err
+	case r != nil:
+		return Format("(SELECT * FROM {})", text(s.p.d.Quote(r.Table))), nil
+	}
 	s.rowsOf = c
 	if c.SQLTable != nil {
 		f, err := s.eval(c, c.SQLTable, nil)

@@ -70,6 +70,8 @@ type planner struct {
 	open     []*datamodel.Member            // whose references are being collected
 	cycle    *datamodel.Member              // one that refers to itself, if any does
 
+	originals *originals // from which rows are taken in place of the sql of cubes; nil: none. Shared with the planners of sub-queries
+
 	tree       *tree
 	d          Dialect
 	dataSource string

@@ -137,6 +137,12 @@ func (MySQL) Page(limit *int, offset int) string {
 	return standard{}.Page(limit, offset)
 }
 
+// Integer returns a SIGNED.
+func (MySQL) Integer(expr Fragment) Fragment { return Format("CAST({} AS SIGNED)", expr) }
+
+// AnyValue returns the largest value: MariaDB has no ANY_VALUE.
+func (MySQL) AnyValue(expr Fragment) Fragment { return Format("MAX({})", expr) }
+
 // ApproxCountDistinct returns the exact number: neither server has an approximate one.
 func (MySQL) ApproxCountDistinct(expr Fragment) Fragment { return Format("COUNT(DISTINCT {})", expr) }
 

@@ -69,6 +69,9 @@ func (Postgres) Like(column, value Fragment, before, after, not bool) Fragment {
 // Text returns a cast to TEXT.
 func (Postgres) Text(expr Fragment) Fragment { return Format("CAST({} AS TEXT)", expr) }
 
+// AnyValue returns the first of all values: any_value came with version 16.
+func (Postgres) AnyValue(expr Fragment) Fragment { return Format("(array_agg({}))[1]", expr) }
+
 // ApproxCountDistinct uses the hll extension.
 func (Postgres) ApproxCountDistinct(expr Fragment) Fragment {
 	return Format("round(hll_cardinality(hll_add_agg(hll_hash_any({}))))", expr)

@@ -3,6 +3,7 @@ package sqlgen
 import (
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/behalf-project/behalf/internal/datamodel"
@@ -10,7 +11,7 @@ import (
 )
 
 // Rollup is a pre-aggregation that holds everything that a query asks for (cube-data-model.md §19, §20): a query of its own,
-// whose rows are kept, and the statements in DuckDB's dialect that answer from them. Its times are wall time of the query's
+// whose rows are kept, and the statements that answer from them: in DuckDB's dialect, or in that of the source where they are kept there. Its times are wall time of the query's
 // zone: a rollup in another zone is another one.
 //
 // What is kept are the rows that the source gives, as Build asks for them: no access policy, row rule or mask narrows them,
@@ -21,10 +22,10 @@ import (
 // It is immutable, and safe for concurrent use.
 type Rollup struct {
 	Name      string   // "orders.main"
-	Type      string   // datamodel.Rollup, RollupJoin or RollupLambda
+	Type      string   // datamodel.Rollup, OriginalSQL, RollupJoin or RollupLambda
 	Shared    bool     // the service account builds it, for everybody
 	Scheduled bool     // it is built before anybody asks
-	External  bool     // it is kept outside of the source
+	External  bool     // it is kept outside of the source, and Read is in the dialect of DuckDB
 	Structure [32]byte // of all that its rows depend on beside the source; another structure is another rollup
 
 	Columns []RollupColumn // of the rows that Build returns, in order
@@ -43,6 +44,9 @@ type Rollup struct {
 	// comes after them is asked of the source, and read as if it were of the last.
 	Parts      []*Rollup
 	WithSource bool
+
+	// From are the original_sql pre-aggregations that it is built from: Build reads them by their names, see Over.
+	From []*Rollup
 
 	table  Fragment // SELECT and FROM of what it is built from
 	groups string   // its GROUP BY
@@ -275,6 +279,12 @@ func (r *Rollup) structure() (sum [32]byte) {
 	fmt.Fprintf(h, "%q %q %v %q %v", r.d.Name(), r.Partition, r.bounded, whole.SQL, r.Columns) // a zone that counts is in the SQL
 	for _, arg := range whole.Args {
 		fmt.Fprintf(h, " %T %q", arg, fmt.Sprint(arg))
+	}
+	if !r.External {
+		io.WriteString(h, "in the source")
+	}
+	for _, original := range r.From {
+		h.Write(original.Structure[:])
 	}
 	h.Sum(sum[:0])
 	return sum

@@ -23,10 +23,10 @@ func Rollups(m *datamodel.Model, sc securitycontext.Context, zone string, o Opti
 	)
 	for _, c := range m.Cubes() {
 		for _, pre := range c.PreAggregations {
-			if pre.Type != datamodel.Rollup || !wanted(pre) {
+			if pre.Type != datamodel.Rollup && pre.Type != datamodel.OriginalSQL || !wanted(pre) {
 				continue
 			}
-			p := &planner{model: m, sc: sc, o: o, zone: loc.String(), loc: loc, scripts: map[*datamodel.Template]script{}, dataSource: c.DataSource}
+			p := &planner{model: m, sc: sc, o: o, zone: loc.String(), loc: loc, touched: new([]*datamodel.Cube), scripts: map[*datamodel.Template]script{}, dataSource: c.DataSource}
 			r, err := p.rollup(pre)
 			if err != nil {
 				misses = append(misses, Miss{pre.FullName(), unbuildable(err)})
@@ -42,6 +42,9 @@ func Rollups(m *datamodel.Model, sc securitycontext.Context, zone string, o Opti
 func (p *planner) rollup(pre *datamodel.PreAggregation) (r *Rollup, err error) {
 	if p.d, err = p.o.Dialect(p.dataSource); err != nil {
 		return nil, err
+	}
+	if pre.Type == datamodel.OriginalSQL {
+		return p.originalRollup(pre)
 	}
 	b, err := p.preAggregation(pre)
 	if err != nil {
@@ -125,14 +128,42 @@ func (b *built) table() string {
 	return datamodel.Underscore(b.model.Cube(b.pre.Cube).Alias) + "__" + datamodel.Underscore(b.pre.Name)
 }
 
-// rollup returns what b is built from.
-func (b *built) rollup() (*Rollup, error) {
-	cube := b.model.Cube(b.pre.Cube)
-	r := &Rollup{
-		Name: b.pre.FullName(), Type: b.pre.Type, Scheduled: b.pre.Scheduled, External: b.pre.External, Table: b.table(),
-		Partition: b.pre.Partition, groups: groupBy(len(b.grouping())), d: b.d, loc: b.loc, key: b.pre.RefreshKey,
+// external reports whether the rows of b are kept outside of the source: also where the model says otherwise, and the source is only
+// read here.
+func (b *built) external() bool { return b.pre.External || b.d.Habits().ReadOnly }
+
+// shares reports whether the service account fetches the rows of b, for everybody. One cube shares its own rows, and not those of
+// others that it is joined to.
+func (b *built) shares() bool {
+	return b.pre.Shared && !slices.ContainsFunc(*b.touched, func(c *datamodel.Cube) bool { return !c.SharesRollups() })
+}
+
+// begun returns what the model says of b alone.
+func (b *built) begun() *Rollup {
+	return &Rollup{
+		Name: b.pre.FullName(), Type: b.pre.Type, Scheduled: b.pre.Scheduled, External: b.external(), Table: b.table(),
+		Partition: b.pre.Partition, d: b.d, loc: b.loc, key: b.pre.RefreshKey,
 		bounded: [2]bool{b.pre.BuildStart != nil, b.pre.BuildEnd != nil},
 	}
+}
+
+// finish completes r, of which it is known what it is built from.
+func (b *built) finish(r *Rollup) error {
+	if r.key.SQL != nil {
+		key, err := b.refreshKey(b.model.Cube(b.pre.Cube), r.key, "pre-aggregation "+r.Name)
+		if err != nil {
+			return err
+		}
+		r.sqlKey = &key
+	}
+	r.Structure = r.structure()
+	return nil
+}
+
+// rollup returns what b is built from.
+func (b *built) rollup() (*Rollup, error) {
+	r := b.begun()
+	r.groups = groupBy(len(b.grouping()))
 	s := scope{p: b.planner, tree: b.tree}
 	var list []Fragment
 	for _, c := range b.columns {
@@ -146,27 +177,30 @@ func (b *built) rollup() (*Rollup, error) {
 	if len(list) == 0 {
 		return nil, refusal("nothing is left in it")
 	}
-	from, err := s.joined()
+	from, err := b.from(r, s)
 	if err != nil {
 		return nil, err
 	}
 	r.table = Format("SELECT {}\nFROM {}", join(list, ", "), from)
-	// One cube shares its own rows, and not those of others that it is joined to.
-	r.Shared = b.pre.Shared && !slices.ContainsFunc(*b.touched, func(c *datamodel.Cube) bool { return !c.SharesRollups() })
+	r.Shared = b.shares()
+	for _, original := range r.From {
+		original.Shared = r.Shared
+	}
 	if r.Partition != "" {
 		if err := b.partition(r, s); err != nil {
 			return nil, err
 		}
 	}
-	if r.key.SQL != nil {
-		key, err := b.refreshKey(cube, r.key, "pre-aggregation "+r.Name)
-		if err != nil {
-			return nil, err
-		}
-		r.sqlKey = &key
+	return r, b.finish(r)
+}
+
+// from returns the tables that r is built from: those of its cubes, or of their original_sql.
+func (b *built) from(r *Rollup, s scope) (Fragment, error) {
+	if b.pre.FromOriginal && !b.d.Habits().ReadOnly {
+		b.originals = &originals{}
+		defer func() { r.From, b.originals = b.originals.parts, nil }()
 	}
-	r.Structure = r.structure()
-	return r, nil
+	return s.joined()
 }
 
 // kept returns what a rollup keeps of a column. Of a segment it is whether a row is in it, which is never NULL.

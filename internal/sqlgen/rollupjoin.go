@@ -20,7 +20,7 @@ func (p *planner) matchJoined(pre *datamodel.PreAggregation) (*Rollup, string) {
 		return nil, unbuildable(err)
 	}
 	m := &match{built: b, q: p, part: map[string]*built{}}
-	r := &Rollup{Name: pre.FullName(), Type: pre.Type, Scheduled: pre.Scheduled, External: pre.External}
+	r := &Rollup{Name: pre.FullName(), Type: pre.Type, Scheduled: pre.Scheduled}
 	for _, of := range pre.Rollups {
 		part, err := p.preAggregation(of)
 		if err == nil {
@@ -47,11 +47,14 @@ func (p *planner) matchJoined(pre *datamodel.PreAggregation) (*Rollup, string) {
 	return r, m.read(r, from)
 }
 
-// ofOne demands that the rows of all parts are of one credential.
+// ofOne demands that the rows of all parts are of one credential, and kept at one place.
 func (r *Rollup) ofOne() string {
-	r.Shared = r.Parts[0].Shared
+	r.Shared, r.External, r.d = r.Parts[0].Shared, r.Parts[0].External, r.Parts[0].d
 	for _, part := range r.Parts {
-		if part.Shared != r.Shared {
+		switch {
+		case part.External != r.External:
+			return fmt.Sprintf("of its rollups %s and %s one is kept in the source, and the other is not", r.Parts[0].Name, part.Name)
+		case part.Shared != r.Shared:
 			return fmt.Sprintf("of its rollups %s and %s one is shared, and what one credential fetched is not read with what another did", r.Parts[0].Name, part.Name)
 		}
 	}
@@ -187,7 +190,7 @@ func (m *match) ofNothing(of *datamodel.Member, granularity string) bool {
 
 // joined returns the tables of the rollups, joined.
 func (m *match) joined() (Fragment, string) {
-	table := func(part *built) string { return DuckDB{}.Quote(part.table()) }
+	table := func(part *built) string { return m.reads().Quote(part.table()) }
 	known := []*built{m.part[m.tree.root]}
 	from := text(table(known[0]))
 	for _, j := range m.tree.joins {
@@ -211,7 +214,7 @@ func (m *match) joined() (Fragment, string) {
 					return from, why
 				}
 			}
-			on = append(on, text(table(known[i])+"."+DuckDB{}.Quote(known[i].has(k, "").alias)))
+			on = append(on, text(table(known[i])+"."+m.reads().Quote(known[i].has(k, "").alias)))
 		}
 		for i := 0; i < len(on); i += 2 {
 			before := " AND "
@@ -227,7 +230,7 @@ func (m *match) joined() (Fragment, string) {
 // equalities is what a condition looks like that compares dimensions, each of which is one character here.
 var equalities = regexp.MustCompile(`(?i)^\s*\x00\s*=\s*\x00(\s+and\s+\x00\s*=\s*\x00)*\s*$`)
 
-// keys returns the dimensions that a join compares, two and two, or says why DuckDB may not take those for equal that the source does.
+// keys returns the dimensions that a join compares, two and two, or says why those may not be equal that the source takes for equal.
 func (m *match) keys(j *datamodel.Join) (keys []*datamodel.Member, why string) {
 	of := fmt.Sprintf("is no comparison of their dimensions, as in {CUBE.x} = {%s.y}", j.To)
 	sql, err := m.q.rendered(j.SQL)
@@ -260,7 +263,7 @@ func (m *match) keys(j *datamodel.Join) (keys []*datamodel.Member, why string) {
 			return nil, fmt.Sprintf("compares %s, a %s, with %s, a %s", a.FullName(), a.Type, b.FullName(), b.Type)
 		case a.Type != datamodel.String && a.Type != datamodel.Number && a.Type != datamodel.Boolean, m.q.shifts(a, 0), m.q.shifts(b, 0):
 			return nil, fmt.Sprintf("compares %s, which is made of a time or a place", a.FullName())
-		case a.Type == datamodel.String && m.q.d.Habits().Texts == Folded:
+		case a.Type == datamodel.String && m.q.d.Habits().Texts == Folded && m.external():
 			return nil, fmt.Sprintf("compares %s, and the source takes texts for equal that DuckDB does not", a.FullName())
 		}
 	}

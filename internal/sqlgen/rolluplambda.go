@@ -13,7 +13,7 @@ import (
 
 // matchUnited returns the rollup_lambda pre that reads the query from its rollups, or why it does not hold it.
 func (p *planner) matchUnited(pre *datamodel.PreAggregation) (*Rollup, string) {
-	r := &Rollup{Name: pre.FullName(), Type: pre.Type, Scheduled: pre.Scheduled, External: pre.External, WithSource: pre.WithSource}
+	r := &Rollup{Name: pre.FullName(), Type: pre.Type, Scheduled: pre.Scheduled}
 	first := pre.Rollups[0]
 	for _, of := range pre.Rollups {
 		part, why := p.match(of)
@@ -31,7 +31,9 @@ func (p *planner) matchUnited(pre *datamodel.PreAggregation) (*Rollup, string) {
 		}
 	}
 	r.Read, r.Total, r.Range = r.Parts[0].Read, r.Parts[0].Total, r.Parts[0].Range
-	return r, r.ofOne()
+	why := r.ofOne()
+	r.WithSource = pre.WithSource && r.External // in the source itself, the source answers what is beyond them
+	return r, why
 }
 
 // United returns which partitions the query reads of each part, oldest first, of those between two wall times that the BuildRange of

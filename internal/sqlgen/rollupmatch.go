@@ -30,7 +30,7 @@ func (p *planner) findRollup(plan *Plan) {
 			case datamodel.RollupLambda:
 				match = p.matchUnited
 			default:
-				continue
+				continue // an original_sql holds no query, and is taken where no rollup does
 			}
 			r, why := (*Rollup)(nil), never()
 			if why == "" {
@@ -43,6 +43,9 @@ func (p *planner) findRollup(plan *Plan) {
 			plan.Misses = append(plan.Misses, Miss{pre.FullName(), why})
 		}
 	}
+	var misses []Miss
+	plan.Rollup, misses = p.matchOriginals()
+	plan.Misses = append(plan.Misses, misses...)
 }
 
 // neverRolled says why no rollup can hold the query, or returns "".
@@ -100,7 +103,7 @@ func (p *planner) match(pre *datamodel.PreAggregation) (*Rollup, string) {
 		return nil, unbuildable(err)
 	}
 	r.Range = m.reach(pre)
-	return r, m.read(r, text(DuckDB{}.Quote(r.Table)))
+	return r, m.read(r, text(m.reads().Quote(r.Table)))
 }
 
 // holds says why the pre-aggregation does not hold the query, or returns "".
@@ -267,7 +270,7 @@ func (m *match) conditions() string {
 	return ""
 }
 
-// condition demands of a condition on rows that DuckDB compares what the rollup keeps as the source does.
+// condition demands of a condition on rows that what the rollup keeps is compared as the source compares it.
 func (m *match) condition(c condition) string {
 	base, habits := c.member.base, m.q.d.Habits()
 	isText := base.Type == datamodel.String || base.Type == datamodel.Geo
@@ -281,6 +284,8 @@ func (m *match) condition(c condition) string {
 		return "and compares points in time, where it keeps what clocks show"
 	case m.q.shifts(base, 0):
 		return "which is made of a time: of the time in the zone where it is kept, and not where it is filtered by"
+	case !m.external():
+		return ""
 	}
 	switch c.operator {
 	case query.Set, query.NotSet:
@@ -352,7 +357,7 @@ func (m *match) having(c condition) string {
 		switch {
 		case c.member.ResultType() != datamodel.Number,
 			slices.ContainsFunc(c.values, func(v query.Value) bool { return !v.Null && !number.MatchString(strings.TrimSpace(v.Text)) }):
-		case !keepsDigits(c.values):
+		case m.external() && !keepsDigits(c.values):
 			return tooManyDigits
 		default:
 			return ""
@@ -485,7 +490,7 @@ const uncut = 10_000
 // compared demands that texts which the rollup has apart are apart in the source, and that the order of texts cuts nothing off.
 func (m *match) compared() string {
 	texts := m.q.d.Habits().Texts
-	if texts == Binary {
+	if texts == Binary || !m.external() {
 		return ""
 	}
 	text := func(c column) bool { return c.Type == datamodel.String || c.Type == datamodel.Geo }

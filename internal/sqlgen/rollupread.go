@@ -7,11 +7,27 @@ import (
 	"github.com/behalf-project/behalf/internal/datamodel"
 )
 
-// read makes the statements that answer the query from the rows of r, in DuckDB's dialect, and says why it cannot. from are the tables
+// external reports whether the rows are read outside of the source.
+func (m *match) external() bool {
+	if len(m.parts) > 0 {
+		return m.parts[0].external()
+	}
+	return m.built.external()
+}
+
+// reads returns the dialect in which the rows are read.
+func (m *match) reads() Dialect {
+	if m.external() {
+		return DuckDB{}
+	}
+	return m.q.d
+}
+
+// read makes the statements that answer the query from the rows of r, and says why it cannot. from are the tables
 // that they are in. What policies and row rules demand of rows is demanded of these.
 func (m *match) read(r *Rollup, from Fragment) string {
 	in := *m.q
-	in.d = DuckDB{}
+	in.d = m.reads()
 	s := scope{p: &in}
 	why := ""
 	kept := func(c *column) Fragment {
@@ -20,8 +36,8 @@ func (m *match) read(r *Rollup, from Fragment) string {
 	}
 	dimension := func(of member) Fragment { return kept(m.has(of.base, "")) }
 	measure := func(of member) Fragment {
-		value := func(leaf *datamodel.Member) Fragment { return summed(leaf, kept(m.has(leaf, ""))) }
-		return m.q.formula(of.base).sql(terms{value: value, duck: true})
+		value := func(leaf *datamodel.Member) Fragment { return summed(in.d, leaf, kept(m.has(leaf, ""))) }
+		return m.q.formula(of.base).sql(terms{value: value, duck: m.external()})
 	}
 
 	var list, rows, groups []Fragment
@@ -72,6 +88,9 @@ func (m *match) read(r *Rollup, from Fragment) string {
 		body = Format("{} HAVING {}", body, join(groups, " AND "))
 	}
 	r.Read, r.Total = in.paged(body, func(desc bool) string {
+		if !m.external() {
+			return ""
+		}
 		if habits := m.q.d.Habits(); desc && habits.NullsFirstDown || !desc && habits.NullsFirst {
 			return " NULLS FIRST"
 		}
@@ -82,14 +101,14 @@ func (m *match) read(r *Rollup, from Fragment) string {
 
 // summed returns a measure of a group of rows of a rollup. One that is no sum of parts has one row there, or none. Counts are 0
 // of no rows, as they are in the source, and whole numbers whatever their sum's type.
-func summed(m *datamodel.Member, column Fragment) Fragment {
+func summed(d Dialect, m *datamodel.Member, column Fragment) Fragment {
 	switch m.Type {
 	case datamodel.Count:
-		return Format("CAST(COALESCE(sum({}), 0) AS BIGINT)", column)
+		return d.Integer(Format("COALESCE(sum({}), 0)", column))
 	case datamodel.CountDistinct, datamodel.CountDistinctApprox:
-		return Format("CAST(COALESCE(any_value({}), 0) AS BIGINT)", column)
+		return d.Integer(Format("COALESCE({}, 0)", d.AnyValue(column)))
 	case datamodel.Sum, datamodel.Min, datamodel.Max:
 		return Format(m.Type+"({})", column)
 	}
-	return Format("any_value({})", column)
+	return d.AnyValue(column)
 }

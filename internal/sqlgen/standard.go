@@ -11,6 +11,12 @@ type standard struct{}
 // Moment binds a time as it is.
 func (standard) Moment(utc string) Fragment { return bind(utc) }
 
+// Integer returns a BIGINT.
+func (standard) Integer(expr Fragment) Fragment { return Format("CAST({} AS BIGINT)", expr) }
+
+// AnyValue returns any_value.
+func (standard) AnyValue(expr Fragment) Fragment { return Format("any_value({})", expr) }
+
 // Exactly returns nothing: a text beside a number is an error.
 func (standard) Exactly(Fragment, []any) Fragment { return Fragment{} }
 

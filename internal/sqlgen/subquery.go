@@ -64,7 +64,7 @@ func (p *planner) subquery(s subquery) (Fragment, error) {
 	measure := *s.Member // as an expression over the measures
 	measure.Kind, measure.SubQuery = datamodel.Measure, false
 	in := &planner{model: p.model, sc: p.sc, o: p.o, zone: p.zone, loc: p.loc, d: p.d, dataSource: p.dataSource, value: &measure,
-		touched: p.touched, scripts: p.scripts, depth: p.depth + subqueryDepth}
+		touched: p.touched, scripts: p.scripts, originals: p.originals, depth: p.depth + subqueryDepth}
 	for i, k := range cube.PrimaryKey() {
 		in.columns = append(in.columns, column{member: p.named(k), alias: fmt.Sprintf("key_%d", i), key: true})
 	}
