@@ -93,6 +93,8 @@ type Preaggs struct {
 	MaxBytes     Bytes `yaml:"max_bytes"`      // of all files in the object store; default 10GiB
 	MaxUserBytes Bytes `yaml:"max_user_bytes"` // of the files of one person in the cache; default 1GiB
 	RollupOnly   bool  `yaml:"rollup_only"`    // no query goes to its source: they answer, or nothing does
+
+	Schema string `yaml:"schema"` // of data sources, in which those are kept that the model says are; default prod_pre_aggregations
 }
 
 // Keys is the master key.
@@ -404,7 +406,7 @@ func Default() Config {
 		Objects: Objects{
 			URL: "file:objects", Cache: "objects-cache", CacheMaxBytes: 10 << 30,
 		},
-		Preaggs: Preaggs{MaxMemory: 1 << 30, MaxOpen: 64, MaxBytes: 10 << 30, MaxUserBytes: 1 << 30},
+		Preaggs: Preaggs{MaxMemory: 1 << 30, MaxOpen: 64, MaxBytes: 10 << 30, MaxUserBytes: 1 << 30, Schema: "prod_pre_aggregations"},
 		Keys:    Keys{Keyset: Keyset{File: "behalf.keys.json"}},
 		Models:  Models{Path: "model", MaxVariants: 16},
 		Hooks:   Hooks{Timeout: 5 * time.Second},

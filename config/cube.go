@@ -20,7 +20,7 @@ var cubeRead = []string{
 	"CUBEJS_JWT_CLAIMS_NAMESPACE", "CUBEJS_JWT_SUBJECT", "CUBEJS_API_SECRETS",
 	"CUBEJS_ACCESS_POLICY_MASK_STRING", "CUBEJS_ACCESS_POLICY_MASK_NUMBER", "CUBEJS_ACCESS_POLICY_MASK_BOOLEAN", "CUBEJS_ACCESS_POLICY_MASK_TIME",
 	"CUBEJS_DEFAULT_API_SCOPES", "CUBEJS_DEFAULT_TIMEZONE", "CUBEJS_DB_QUERY_LIMIT", "CUBEJS_DB_QUERY_DEFAULT_LIMIT",
-	"CUBEJS_WEB_SOCKETS", "CUBEJS_ROLLUP_ONLY",
+	"CUBEJS_WEB_SOCKETS", "CUBEJS_ROLLUP_ONLY", "CUBEJS_PRE_AGGREGATIONS_SCHEMA",
 }
 
 // cubeSource are the endings of the variables of one data source: CUBEJS_DB_… for the default one, CUBEJS_DS_<NAME>_DB_…
@@ -87,6 +87,9 @@ func (l *loader) cubeVariables() {
 	}
 	if port := env["PORT"]; port != "" {
 		l.cfg.Server.Listen = "127.0.0.1:" + port
+	}
+	if schema := env["CUBEJS_PRE_AGGREGATIONS_SCHEMA"]; schema != "" {
+		l.cfg.Preaggs.Schema = schema
 	}
 	api := &l.cfg.API
 	api.Scopes = list(env["CUBEJS_DEFAULT_API_SCOPES"])

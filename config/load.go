@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -339,6 +340,8 @@ func (l *loader) checkRedis() {
 	l.fail(l.place("cache.redis"), "cache.redis is redis://[user:password@]host[:port][/database], the same with rediss:// for TLS, or unix:///path[?db=database]")
 }
 
+var schemaName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,59}$`)
+
 // checkPreaggs checks where pre-aggregations are, and what they may take.
 func (l *loader) checkPreaggs() {
 	o, p := l.cfg.Objects, l.cfg.Preaggs
@@ -356,6 +359,9 @@ func (l *loader) checkPreaggs() {
 	}
 	if p.MaxMemory < 128<<20 {
 		l.fail(l.place("preaggs.max_memory"), "preaggs.max_memory must be 128MiB or more")
+	}
+	if !schemaName.MatchString(p.Schema) {
+		l.fail(l.place("preaggs.schema"), "preaggs.schema is a name that no database needs quotes for: up to 60 letters, digits and underscores, and no digit first")
 	}
 	if p.MaxUserBytes <= 0 || p.MaxBytes < p.MaxUserBytes {
 		l.fail(l.place("preaggs.max_bytes"), "preaggs.max_bytes must be as much as preaggs.max_user_bytes or more, and both above 0")

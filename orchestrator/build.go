@@ -135,11 +135,11 @@ func (o *Orchestrators) building(ctx context.Context, sc driverfactory.SecurityC
 	if err != nil {
 		return nil, err
 	}
-	if o.cfg.PreAggregations == nil {
-		return nil, fault.New(fault.Unavailable, "This server keeps no pre-aggregations.")
-	}
-	if req.Rollup == nil || len(req.Rollup.Parts) > 0 {
+	switch {
+	case req.Rollup == nil || len(req.Rollup.Parts) > 0:
 		return nil, fault.New(fault.Invalid, "There is no rollup to build in the request.")
+	case !o.keeps(req.Rollup):
+		return nil, fault.New(fault.Unavailable, "This server keeps no pre-aggregations.")
 	}
 	a, err := o.choose(ctx, sc, req)
 	if err != nil {
@@ -259,21 +259,42 @@ func (o *Orchestrators) fetchRollup(b *building) (built int, err error) {
 	if b.query {
 		o.inUse(ctx, a, r, id, k)
 	}
-	if err := o.cfg.PreAggregations.Refresh(ctx, id); err != nil {
-		o.log.Warn("what others built of a rollup is not known", zap.String("rollup", r.Name), why(err))
+	if r.InSource != nil {
+		defer o.tidy(b)
 	}
-	stored := byPartition(o.cfg.PreAggregations.Tables(id)) // nobody else fetches under this credential
+	stored, err := o.present(b)
+	if err != nil {
+		return 0, err
+	}
+	var from map[string][]SourceTable // what it is built from
 	for _, s := range slices.Backward(spans) {
 		t, ok := stored[s.Name]
 		if ok && !r.outdated(s, t, k, o.cfg.Now()) || !ok && !s.To.IsZero() && !s.To.After(b.since) {
 			continue
 		}
-		if err := o.fetch(ctx, a, r, id, s, k.key); err != nil {
+		if built == 0 {
+			if from, err = o.prepare(b); err != nil {
+				return 0, err
+			}
+		}
+		if err := o.fetch(b, s, k.key, from); err != nil {
 			return built, err
 		}
 		built++
 	}
 	return built, nil
+}
+
+// prepare sees to it that what the rollup of b is built from is there, and returns it, and that the schema is which it is built in.
+func (o *Orchestrators) prepare(b *building) (map[string][]SourceTable, error) {
+	from, err := o.originals(b)
+	if err == nil && b.r.InSource != nil {
+		// Whoever may not make one may still use it. Where it is not there, the table says so.
+		if _, err := o.exec(b, b.r.InSource.CreateSchema(SourceTable{Schema: b.r.InSource.Schema})); err != nil && !refused(err) {
+			return nil, err
+		}
+	}
+	return from, err
 }
 
 // askSource asks for the bounds of the partitions and for the answer of the refresh key, where r has them, and remembers them.
@@ -343,27 +364,33 @@ func (o *Orchestrators) question(ctx context.Context, a *asked, s driverfactory.
 	return f.entry, f.err
 }
 
-// fetch has the source answer what one partition of a rollup consists of, and keeps it.
-func (o *Orchestrators) fetch(ctx context.Context, a *asked, r *Rollup, id RollupID, s Span, refreshKey string) error {
-	q, err := o.fetching(a, r, id, s, refreshKey)
+// fetch has the source answer what one partition of a rollup consists of, over what it is built from, and keeps it: here, or there.
+func (o *Orchestrators) fetch(b *building, s Span, refreshKey string, from map[string][]SourceTable) error {
+	rows, err := b.r.Build(s)
 	if err != nil {
 		return err
 	}
-	f, err := o.afterwards(ctx, q)
+	if len(from) > 0 {
+		rows = b.r.From[0].InSource.Over(rows, from)
+	}
+	if b.r.InSource != nil {
+		return o.make(b, s.Name, refreshKey, rows)
+	}
+	q, err := o.fetching(b.a, b.r, b.id, s, refreshKey, rows)
+	if err != nil {
+		return err
+	}
+	f, err := o.afterwards(b.ctx, q)
 	if err != nil {
 		return err
 	}
 	return f.err
 }
 
-// fetching returns the statement of a whose rows are kept as one partition of a rollup. Nobody could wait for it who wants something else.
-func (o *Orchestrators) fetching(a *asked, r *Rollup, id RollupID, s Span, refreshKey string) (*asked, error) {
+// fetching returns a statement of a whose rows are kept as one partition of a rollup. Nobody could wait for it who wants something else.
+func (o *Orchestrators) fetching(a *asked, r *Rollup, id RollupID, s Span, refreshKey string, rows driverfactory.Statement) (*asked, error) {
 	q := *a
-	var err error
-	if q.Statement, err = r.Build(s); err != nil {
-		return nil, err
-	}
-	q.RefreshKeys, q.keys = nil, nil
+	q.Statement, q.RefreshKeys, q.keys = rows, nil, nil
 	key, err := resultcache.KeyOf(a.choice.Key, q.Statement, driverfactory.Statement{SQL: hex.EncodeToString(id.Structure[:]), Args: []any{s.Name}})
 	if err != nil {
 		return nil, err

@@ -20,6 +20,9 @@
 // A Rollup may be read from others, its Parts: joined, or of different times. Each of these is fetched and kept by itself, and answers
 // whatever holds it; all of them are of one credential.
 //
+// One that the model keeps in its source is made there, as tables, by the credential that asks for it, and read by statements of the
+// source; which tables those are is in SourceTables. Other statements only read.
+//
 // Who uses a rollup is told to Config.Used, and Refresh fetches it again for them before they ask. With Config.Shared, what another
 // replica fetched under the same credential is found before the source is asked. A source that does not answer is left alone for a
 // while, and whoever asks it is told so at once.

@@ -22,7 +22,7 @@ import (
 
 // warehouse is a driverfactory in which every statement answers with the key it ran under. Its SQL is words: "sleep 5s"
 // takes its time, "first 5s" does so once, "rows 100" has that many, "slowly" pauses before each, "breaks" fails after
-// them, "at x" answers x, "panics-closing" panics when they are closed, "read x" shows what x has changed to, "fail" fails, "refuse" is
+// them, "over x" reads the table x, "count x" counts its rows, "at x" answers x, "panics-closing" panics when they are closed, "read x" shows what x has changed to, "fail" fails, "refuse" is
 // refused by the database, "away" is not answered, "panic" panics, "text" after "--" only makes it another one.
 type warehouse struct {
 	t testing.TB
@@ -41,6 +41,8 @@ type warehouse struct {
 	order    []string         // SQL in the order of its start
 	values   map[string]int64 // what "read" reads
 	tolerant bool             // nothing is refused
+	made     *madeTables      // by Exec; replicas share them
+	readOnly bool             // it makes none
 
 	statements atomic.Int64
 	canceled   atomic.Int64
@@ -54,7 +56,7 @@ var _ orchestrator.Drivers = (*driverfactory.Factory)(nil)
 func newWarehouse(t testing.TB) *warehouse {
 	return &warehouse{
 		t: t, grants: map[driverfactory.Principal]int64{}, running: map[driverfactory.PoolKey]int{},
-		peakOf: map[driverfactory.Principal]int{}, values: map[string]int64{},
+		peakOf: map[driverfactory.Principal]int{}, values: map[string]int64{}, made: &madeTables{byName: map[string]made{}},
 	}
 }
 
@@ -255,6 +257,21 @@ func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driv
 			w.mu.Lock()
 			rows.value = w.values[words[i+1]]
 			w.mu.Unlock()
+		case "over", "count":
+			table, ok := w.made.get(words[i+1])
+			if !ok {
+				end()
+				return nil, &fault.Error{Kind: fault.Invalid, Owner: fault.Database, Detail: "relation " + words[i+1] + " does not exist"}
+			}
+			if table.by != d.key {
+				w.t.Errorf("%+v reads the table %s of %+v", d.key, words[i+1], table.by)
+			}
+			rows.value = table.value
+			if word == "count" {
+				rows.first = int64(1)
+			}
+		case "make", "drop", "schema":
+			w.t.Errorf("%s was given to sessions that only read", s.SQL)
 		case "refuse":
 			w.mu.Lock()
 			tolerant := w.tolerant
@@ -285,6 +302,81 @@ func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driv
 		}
 	}
 	return rows, nil
+}
+
+// madeTables are those of a database.
+type madeTables struct {
+	mu     sync.Mutex
+	byName map[string]made
+}
+
+func (m *madeTables) get(name string) (made, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, ok := m.byName[name]
+	return t, ok
+}
+
+// names returns those of the tables that hold a text.
+func (m *madeTables) names(holding string) (all []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range m.byName {
+		if strings.Contains(name, holding) {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// made is a table, and what was read of x when it was made.
+type made struct {
+	by    driverfactory.PoolKey
+	value int64
+}
+
+// Exec runs "make x AS ...", "drop x" and "schema x".
+func (d *fakeDriver) Exec(ctx context.Context, s driverfactory.Statement) error {
+	verb, rest, _ := strings.Cut(s.SQL, " ")
+	name, sql, _ := strings.Cut(rest, " AS ")
+	rows, err := d.Query(ctx, driverfactory.Statement{SQL: sql})
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	w := d.w
+	w.mu.Lock()
+	w.order = append(w.order, verb+" "+name)
+	readOnly := w.readOnly
+	w.mu.Unlock()
+	w.made.mu.Lock()
+	defer w.made.mu.Unlock()
+	old, there := w.made.byName[name]
+	switch {
+	case readOnly:
+		return &fault.Error{Kind: fault.Denied, Owner: fault.Database, Detail: "permission denied"}
+	case there && (old.by.Principal != d.key.Principal || old.by.Service != d.key.Service):
+		w.t.Errorf("%+v would %s the table %s of %+v", d.key, verb, name, old.by)
+	case verb == "make" && there:
+		w.t.Errorf("%s is made twice", name)
+	case verb == "make":
+		w.made.byName[name] = made{d.key, rows.(*fakeRows).value}
+	case verb == "drop":
+		delete(w.made.byName, name)
+	}
+	return nil
+}
+
+// tables returns how many tables somebody has.
+func (w *warehouse) tables(p driverfactory.Principal) (n int) {
+	w.made.mu.Lock()
+	defer w.made.mu.Unlock()
+	for _, t := range w.made.byName {
+		if t.by.Principal == p {
+			n++
+		}
+	}
+	return n
 }
 
 func (d *fakeDriver) Ping(ctx context.Context) error {

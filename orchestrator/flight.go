@@ -56,6 +56,7 @@ type flight struct {
 	stmt   driverfactory.Statement
 	look   reading // in place of stmt at the source
 	into   sink    // where its rows go; nil: they are its entry
+	makes  bool    // it may write, and has no rows
 	reqID  string
 	asUser string // username of who began it
 	home   *orchestrator
@@ -200,7 +201,7 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 	now := time.Now()
 	f := &flight{
 		id: id.New(id.Query, now), kind: a.kind, of: a.of, asked: now, asUser: a.sc.Username,
-		key: a.key, choice: a.choice, chosen: a.chosen, source: a.Source, stmt: a.Statement, look: a.reading, into: a.into,
+		key: a.key, choice: a.choice, chosen: a.chosen, source: a.Source, stmt: a.Statement, look: a.reading, into: a.into, makes: a.makes,
 		reqID: a.RequestID, home: home, sched: sched, class: c, done: make(chan struct{}), began: now, askers: map[asker]*waiting{},
 		anew: a.Cache == NoCache, freshFor: a.FreshFor,
 	}
@@ -400,7 +401,11 @@ func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactor
 		return nil, ranAt, nil, context.Cause(ctx)
 	}
 	ranAt = o.cfg.Now()
-	rows, err = p.driver.Query(ctx, f.stmt)
+	if f.makes {
+		rows, err = exec(ctx, p.driver, f.stmt)
+	} else {
+		rows, err = p.driver.Query(ctx, f.stmt)
+	}
 	answer = err
 	if err != nil && errors.Is(err, fault.Conflict) {
 		o.discard(p)

@@ -145,6 +145,7 @@ type asked struct {
 
 	reading reading // in place of Statement
 	into    sink    // where the rows go, in place of the cache
+	makes   bool    // it has no rows, and may write: see driverfactory.Maker
 }
 
 // answer applies the cache mode (orchestrator.md §6.2).

@@ -43,6 +43,10 @@ func TestNothingEverCrosses(t *testing.T) {
 		if rapid.Bool().Draw(rt, "replicas") {
 			cfgs = append(cfgs, cfg("two"))
 		}
+		tables := new(book)
+		for i := range cfgs {
+			cfgs[i].SourceTables = tables
+		}
 		h := history{
 			people: rapid.IntRange(2, 4).Draw(rt, "people"),
 			limits: driverfactory.Limits{
@@ -67,6 +71,9 @@ func (h history) play(t *testing.T, cfgs []orchestrator.Config, seed uint64) {
 	inReplicas(t, cfgs, func(t *testing.T, replicas []replica) {
 		for _, r := range replicas {
 			r.fallback = h.fallback
+		}
+		for i := range replicas {
+			replicas[i].made = replicas[0].made // one database
 		}
 		sources := []driverfactory.Source{source("one", h.limits), source("two", h.limits)}
 		statements := []string{"a", "sleep 1ms", "sleep 20ms", "sleep 200ms", "sleep 3ms fail", "sleep 2ms panic", "rows 20", "superseded"}
@@ -125,11 +132,12 @@ func (h history) play(t *testing.T, cfgs []orchestrator.Config, seed uint64) {
 						}}
 						req.FreshFor = time.Duration(1+r.IntN(1000)) * time.Millisecond
 					} else if r.IntN(2) == 0 {
-						req.Statement.SQL, req.Rollup = "a", h.rollup(byte(r.IntN(3)), r.IntN(4) == 0)
+						there := r.IntN(3) == 0
+						req.Statement.SQL, req.Rollup = "a", h.rollup(byte(r.IntN(3)), r.IntN(4) == 0, there)
 						if r.IntN(3) == 0 {
-							other := h.rollup(byte(r.IntN(3)), req.Rollup.Shared)
-							req.Rollup = &orchestrator.Rollup{Name: "joined", Shared: other.Shared, Read: other.Read, Parts: []*orchestrator.Rollup{req.Rollup, other}}
-							if r.IntN(2) == 0 { // united, and with the rest of the source
+							other := h.rollup(byte(r.IntN(3)), req.Rollup.Shared, there)
+							req.Rollup = &orchestrator.Rollup{Name: "joined", Shared: other.Shared, Read: other.Read, InSource: other.InSource, Parts: []*orchestrator.Rollup{req.Rollup, other}}
+							if r.IntN(2) == 0 && !there { // united, and with the rest of the source
 								whole, rest := [][]orchestrator.Span{{{}}, {{}}}, orchestrator.Span{Name: "after"}
 								req.Rollup.United = func([][2]time.Time) ([][]orchestrator.Span, *orchestrator.Span, bool, error) {
 									return whole, &rest, true, nil
@@ -233,12 +241,15 @@ func (h history) play(t *testing.T, cfgs []orchestrator.Config, seed uint64) {
 	})
 }
 
-// rollup returns one of a few, whose rows are soon old, and take their time or fail.
-func (h history) rollup(n byte, shared bool) *orchestrator.Rollup {
+// rollup returns one of a few, whose rows are soon old, and take their time or fail; perhaps one in its source.
+func (h history) rollup(n byte, shared, there bool) *orchestrator.Rollup {
 	r := *aggregated().Rollup
 	r.Structure[0], r.Shared = 2*n, shared
 	if shared {
 		r.Structure[0]++
+	}
+	if there {
+		r.InSource, r.Structure[1], r.Read.SQL = tableSQL(), 1, "-- the rollup"
 	}
 	build := []string{"a", "sleep 20ms", "sleep 3ms fail"}[n]
 	r.Build = func(orchestrator.Span) (driverfactory.Statement, error) {
@@ -272,6 +283,9 @@ func (h history) checkAnswer(t *testing.T, sc driverfactory.SecurityContext, req
 		t.Errorf("RunAs = %+v, want %s at %s", res.RunAs, sc.Username, req.Source.Name)
 	}
 	want := max(1, len(res.Rollups))
+	if len(res.Rollups) > 0 && res.Rollups[0].Schema != "" { // the source reads them together
+		want = 1
+	}
 	if req.Rollup != nil && req.Rollup.United != nil && res.Rollup != "" {
 		want++
 	}

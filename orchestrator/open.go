@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -169,8 +170,11 @@ type Flushed struct {
 // Flush drops the results and rollups of the people of an orchestrator: the next answer comes from the source. What the
 // service account fetched is everybody's, and stays. It is fault.NotFound where none is open with this id, and
 // fault.Conflict where so many people share it that they are not all known.
-func (o *Orchestrators) Flush(id string) (d Flushed, err error) {
-	var people []driverfactory.Principal
+func (o *Orchestrators) Flush(ctx context.Context, id string) (d Flushed, err error) {
+	var (
+		people []driverfactory.Principal
+		there  []RollupID // that have tables in their sources
+	)
 	theirs := func(key driverfactory.PoolKey) bool { return !key.Service && slices.Contains(people, key.Principal) }
 	err = o.find(id, func(one *orchestrator) error {
 		d.Name = one.id
@@ -185,15 +189,24 @@ func (o *Orchestrators) Flush(id string) (d Flushed, err error) {
 			d.Results += o.cache.Purge(p.Key(), theirs)
 		}
 		for _, r := range o.rollups.Keys() {
-			if theirs(r.Scope) {
-				o.rollups.Remove(r)
+			if !theirs(r.Scope) {
+				continue
 			}
+			if k, _ := o.rollups.Peek(r); len(k.tables) > 0 {
+				there = append(there, r)
+			}
+			o.rollups.Remove(r)
 		}
 		return nil
 	})
-	if err != nil || o.cfg.PreAggregations == nil {
+	if err != nil {
 		return d, err
 	}
-	d.Rollups = len(o.cfg.PreAggregations.IDs(theirs))
-	return d, o.cfg.PreAggregations.Drop(theirs) // outside the lock, as in announce
+	// Outside the lock, as in announce.
+	d.Rollups = len(there)
+	if err := o.release(ctx, there); err != nil || o.cfg.PreAggregations == nil {
+		return d, err
+	}
+	d.Rollups += len(o.cfg.PreAggregations.IDs(theirs))
+	return d, o.cfg.PreAggregations.Drop(theirs)
 }

@@ -55,6 +55,7 @@ type Config struct {
 	Shared *sharedcache.Cache // results of all replicas, which somebody else runs; default none: each fetches its own
 
 	PreAggregations PreAggregations // the rows of rollups; default none: every query goes to its source
+	SourceTables    SourceTables    // which rollups have tables in their sources; default none: such rollups are not built
 	RollupOnly      bool            // and no query does: what no rollup answers now is fault.Invalid (not_preaggregated)
 
 	// Used is told which rollups are in use, each about once an hour; see Refresh. Default: nobody is told.

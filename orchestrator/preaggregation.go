@@ -40,6 +40,11 @@ type knownRollup struct {
 	asked    time.Time // when the source said what follows; zero: never
 	from, to time.Time // the bounds of its partitions
 	key      string    // what its refresh key was answered, as a hash
+
+	tables  map[string]SourceTable // in its source, by partition; never changed, but replaced
+	listed  time.Time              // when the store was asked for those
+	doubted bool                   // they may be gone
+	read    time.Time              // when it was noted that they are
 }
 
 // reading is a look into tables of rollups, in place of a statement at the source.
@@ -72,7 +77,7 @@ var errNotPreAggregated = &fault.Error{
 // preAggregated answers a from the rollup of its request, where all is there that it needs, and sees to it that what is missing
 // or out of date is fetched, behind. ok is false where the source has to answer.
 func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Result, ok bool, err error) {
-	if a.Rollup == nil || o.cfg.PreAggregations == nil {
+	if a.Rollup == nil || !o.keeps(a.Rollup) {
 		return nil, false, nil
 	}
 	own, err := o.owning(ctx, a)
@@ -80,7 +85,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 		o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), why(err))
 		return nil, false, nil
 	}
-	parts := o.parts(own, a.Rollup)
+	parts := o.parts(ctx, own, a.Rollup)
 	rest, ready := a.Rollup.find(parts, o.cfg.Now())
 	o.build(ctx, own, parts)
 	for _, p := range parts {
@@ -91,7 +96,7 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 	exact := a.Cache == MustRevalidate || a.Cache == NoCache
 	// Old rows are served while new ones come. Where none came the source answers, as after the failure of a result: what it
 	// refuses this credential by now is not given away here.
-	if !ready || rest != nil && o.cfg.RollupOnly || slices.ContainsFunc(parts, func(p part) bool { return p.due && (exact || p.known.err != nil) }) {
+	if !ready || rest != nil && (o.cfg.RollupOnly || a.Rollup.InSource != nil) || slices.ContainsFunc(parts, func(p part) bool { return p.due && (exact || p.known.err != nil) }) {
 		return nil, false, nil
 	}
 	lent := own.choice.Key != a.choice.Key
@@ -117,6 +122,9 @@ func (o *Orchestrators) preAggregated(ctx context.Context, a *asked) (res *Resul
 	}
 	// What a rollup cannot answer, for whatever reason, the source can, under the same credential.
 	o.log.Warn("rollup not read", zap.String("rollup", a.Rollup.Name), why(err))
+	if refused(err) {
+		o.doubt(parts)
+	}
 	return nil, false, nil
 }
 
@@ -130,10 +138,25 @@ func (o *Orchestrators) readParts(ctx context.Context, own *asked, r *Rollup, pa
 		parts = append(slices.Clip(parts), after)
 	}
 	look := *own
-	if err := look.read(r, parts); err != nil {
+	if r.InSource == nil {
+		if err := look.read(r, parts); err != nil {
+			return nil, err
+		}
+		return o.answer(ctx, &look)
+	}
+	oldest, err := look.readThere(r, parts)
+	if err != nil {
 		return nil, err
 	}
-	return o.answer(ctx, &look)
+	res, err := o.answer(ctx, &look)
+	if err != nil {
+		return nil, err
+	}
+	if oldest.Before(res.RefreshedAt) {
+		res.RefreshedAt = oldest
+	}
+	o.noteUse(ctx, parts)
+	return res, nil
 }
 
 // restFor is how long rows that nobody's refresh key is asked about stand for those of the source.
@@ -155,7 +178,11 @@ func (o *Orchestrators) rest(ctx context.Context, own *asked, last part, s Span)
 	if own.Cache != NoCache && find() && o.cfg.Now().Sub(p.tables[0].BuiltAt) < goodFor && !p.tables[0].BuiltAt.Before(own.FreshSince) {
 		return p, nil
 	}
-	q, err := o.fetching(own, p.Rollup, p.id, s, "")
+	rows, err := p.Build(s)
+	if err != nil {
+		return p, err
+	}
+	q, err := o.fetching(own, p.Rollup, p.id, s, "", rows)
 	if err != nil {
 		return p, err
 	}
@@ -230,7 +257,11 @@ func (a *asked) read(r *Rollup, parts []part) error {
 func used(parts []part) (all []UsedRollup) {
 	for _, p := range parts {
 		if len(p.tables) > 0 {
-			all = append(all, UsedRollup{Name: p.Name, RefreshedAt: reading{{Tables: p.tables}}.fetchedAt()})
+			u := UsedRollup{Name: p.Name, Type: p.Type, RefreshedAt: reading{{Tables: p.tables}}.fetchedAt()}
+			if p.InSource != nil {
+				u.Schema = p.InSource.Schema
+			}
+			all = append(all, u)
 		}
 	}
 	return all

@@ -260,7 +260,7 @@ func TestAnOrchestratorIsDrainedAndFlushed(t *testing.T) {
 			t.Errorf("bob sees %d rollups, who runs the server %d, nobody %d", own, all, none)
 		}
 
-		f, err := o.Flush(his.ID)
+		f, err := o.Flush(t.Context(), his.ID)
 		if err != nil || f.Results == 0 || f.Rollups != 1 {
 			t.Errorf("flush = %+v, %v", f, err)
 		}
@@ -283,7 +283,7 @@ func TestAnOrchestratorIsDrainedAndFlushed(t *testing.T) {
 		if _, err := o.Drain(his.ID); !errors.Is(err, fault.NotFound) {
 			t.Errorf("drained again: %v", err)
 		}
-		if _, err := o.Flush("orc_x"); !errors.Is(err, fault.NotFound) {
+		if _, err := o.Flush(t.Context(), "orc_x"); !errors.Is(err, fault.NotFound) {
 			t.Errorf("something unknown flushed: %v", err)
 		}
 		if !cached(bob) {
@@ -325,7 +325,7 @@ func TestAnOrchestratorOfManyPeopleIsNotFlushedForSome(t *testing.T) {
 		if len(list) != 1 || !list[0].Crowded || len(list[0].People) != 32 {
 			t.Fatalf("there are %+v", list)
 		}
-		if _, err := o.Flush(list[0].ID); codeOf(err) != "too_many_people" {
+		if _, err := o.Flush(t.Context(), list[0].ID); codeOf(err) != "too_many_people" {
 			t.Errorf("flush = %v", err)
 		}
 	})

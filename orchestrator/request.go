@@ -104,6 +104,8 @@ type Result struct {
 // UsedRollup is a rollup that a Result was read from.
 type UsedRollup struct {
 	Name        string    // "orders.main"
+	Type        string    // Rollup.Type
+	Schema      string    // of its tables in the source; empty where they are kept here
 	RefreshedAt time.Time // when the oldest of its rows were fetched
 }
 

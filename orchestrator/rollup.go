@@ -16,19 +16,31 @@ import (
 // Rollup is a pre-aggregation that holds what a Request asks for (cube-data-model.md §19): rows that the source has grouped
 // already, which are kept here and grouped further for each query.
 //
+// Or they are kept in the source itself, where InSource says so.
+//
 // Its rows belong to the credential that fetched them, like a result. A person never waits for them: until they are there the
 // source answers, and the second request that could have used them has them built, behind it (design.md §2.12).
 //
 // One that is read from others has Parts, and no rows of its own: of it Name, Shared, Read, Parts and United are set.
 type Rollup struct {
 	Name      string            // "orders.main"
+	Type      string            // as the answer calls it
 	Zone      string            // whose clocks its times are read from
 	Structure [sha256.Size]byte // of everything that its rows depend on beside source and credential
 	Shared    bool              // the service account fetches them, for everybody who may use the source
 
 	Columns []RollupColumn          // of its rows
 	Table   string                  // the name under which Read reads them; parts of one name are read as one table
-	Read    driverfactory.Statement // in place of Request.Statement, in the SQL of DuckDB
+	Read    driverfactory.Statement // in place of Request.Statement, in the SQL of DuckDB or, with InSource, of the source
+
+	// InSource has it kept in the source. Without it, it is kept here.
+	InSource *TableSQL
+
+	// From are rollups in the source that Build reads by their names, in place of what they are made of.
+	From []*Rollup
+
+	// Beside says that Read reads other rows of the source, too: its answers are fresh as long as those of the Request are.
+	Beside bool
 
 	// Build returns the statement that fetches one partition, or all rows.
 	Build func(Span) (driverfactory.Statement, error)
@@ -136,13 +148,14 @@ type part struct {
 	id     RollupID
 	known  knownRollup
 	stored map[string]RollupTable // by partition
+	there  map[string]SourceTable // the same, of one in its source
 
 	tables []RollupTable // those that are read
 	due    bool          // something of it is to be fetched
 }
 
 // parts returns the rollups that r is read from, each of which this is one more use of: r itself, or its Parts.
-func (o *Orchestrators) parts(own *asked, r *Rollup) []part {
+func (o *Orchestrators) parts(ctx context.Context, own *asked, r *Rollup) []part {
 	rollups := r.Parts
 	if len(rollups) == 0 {
 		rollups = []*Rollup{r}
@@ -150,7 +163,8 @@ func (o *Orchestrators) parts(own *asked, r *Rollup) []part {
 	all := make([]part, len(rollups))
 	for i, r := range rollups {
 		id := r.id(own)
-		all[i] = part{Rollup: r, id: id, known: o.used(id, r.Name), stored: byPartition(o.cfg.PreAggregations.Tables(id))}
+		all[i] = part{Rollup: r, id: id, known: o.used(id, r.Name)}
+		all[i].stored, all[i].there = o.tables(ctx, r, id)
 	}
 	return all
 }
@@ -163,7 +177,7 @@ func (r *Rollup) find(parts []part, now time.Time) (rest *Span, ready bool) {
 		p := &parts[i]
 		spans, err := p.spans(p.known)
 		ready = ready && err == nil
-		p.due = p.asks(p.known, now)
+		p.due = p.asks(p.known, now) || p.known.doubted
 		for _, s := range spans {
 			t, ok := p.stored[s.Name]
 			p.due = p.due || !ok || p.outdated(s, t, p.known, now)

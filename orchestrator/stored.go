@@ -28,16 +28,16 @@ type Stored struct {
 // everybody's and those of the service accounts. They come in the order of their ids, after the one with the id after: at most
 // limit of them (default 200, and never more). next is where the next page begins, empty after the last one.
 func (o *Orchestrators) Rollups(v Viewer, after string, limit int) (list []Stored, next string) {
-	if o.cfg.PreAggregations == nil {
-		return nil, ""
-	}
 	seen := func(key driverfactory.PoolKey) bool {
 		return v.All || !key.Service && !v.Principal.Anonymous() && key.Principal == v.Principal
 	}
-	ids := o.cfg.PreAggregations.IDs(seen)
+	var ids []RollupID
+	if o.cfg.PreAggregations != nil {
+		ids = o.cfg.PreAggregations.IDs(seen)
+	}
 	o.mu.Lock()
 	for _, id := range o.rollups.Keys() {
-		if k, _ := o.rollups.Peek(id); k.err != nil && seen(id.Scope) {
+		if k, _ := o.rollups.Peek(id); (k.err != nil || len(k.tables) > 0) && seen(id.Scope) {
 			ids = append(ids, id)
 		}
 	}
@@ -73,7 +73,7 @@ func (o *Orchestrators) Rollups(v Viewer, after string, limit int) (list []Store
 // stored describes one rollup.
 func (o *Orchestrators) stored(name string, id RollupID) Stored {
 	s := Stored{ID: name, Scope: id.Scope, Structure: hex.EncodeToString(id.Structure[:6])}
-	for _, t := range o.cfg.PreAggregations.Tables(id) {
+	for _, t := range o.stores(id) {
 		s.Partitions++
 		s.Rows += t.Rows
 		s.Bytes += t.Bytes
@@ -91,6 +91,21 @@ func (o *Orchestrators) stored(name string, id RollupID) Stored {
 		s.Name = k.name
 	}
 	return s
+}
+
+// stores returns the tables of a rollup, here and in its source.
+func (o *Orchestrators) stores(id RollupID) (tables []RollupTable) {
+	if o.cfg.PreAggregations != nil {
+		tables = o.cfg.PreAggregations.Tables(id)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if k, ok := o.rollups.Peek(id); ok {
+		for _, t := range k.tables {
+			tables = append(tables, t.RollupTable)
+		}
+	}
+	return tables
 }
 
 // storedID returns an id of a rollup that is short, and no other's.

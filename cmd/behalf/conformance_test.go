@@ -27,7 +27,7 @@ var featuresOfCube = map[string][]string{
 	"P1": {
 		"`rolling_window`", "custom `granularities`", "`geo`", "`count_distinct_approx`", "`member_masking`", "`conditions`", "`FILTER_GROUP`", "partitions and incremental",
 		"Jinja", "`COMPILE_CONTEXT`", "JavaScript: loops", "`hierarchies`, `folders`", "`propagate_filters_to_sub_query`", "measures: string, time, boolean",
-		"`original_sql`, `indexes`", "named formats, `currency`",
+		"`original_sql`, `indexes`", "`external: false`", "named formats, `currency`",
 	},
 }
 

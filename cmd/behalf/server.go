@@ -323,7 +323,7 @@ func (s *server) buildQueries(ctx context.Context, client *oauthapps.Client) err
 		return err
 	}
 	s.orchestrators = orchestrator.New(orchestrator.Config{
-		PreAggregations: s.preAggregations(), RollupOnly: s.cfg.Preaggs.RollupOnly, Used: s.usedRollup(), Shared: s.shared,
+		PreAggregations: s.preAggregations(), SourceTables: s.store.SourceTables(), RollupOnly: s.cfg.Preaggs.RollupOnly, Used: s.usedRollup(), Shared: s.shared,
 		Drivers: s.factory, Capacity: capacity, FellBack: s.fellBack, Stage: s.stages(), Observer: s.page,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },
@@ -487,7 +487,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		Verify: s.verify, Stage: s.stages(), Model: s.modelOf, Source: s.source, Load: s.orchestrators.Load,
 		Cancel: s.orchestrators.Cancel, Build: s.orchestrators.Build, Built: s.orchestrators.Built, Refresh: s.orchestrators.Refresh, Scopes: s.apiScopes, DefaultTimezone: s.cfg.API.DefaultTimezone,
 		Masks: masks(s.cfg.API.Masks), DefaultLimit: s.cfg.API.DefaultLimit, MaxLimit: s.cfg.API.MaxLimit, Wait: s.cfg.API.ContinueWait,
-		Token: s.cubeToken, DevMode: s.cfg.Server.DevMode, Status401: s.cfg.Auth.Status401, Log: s.log.Named("restapi"),
+		Token: s.cubeToken, DevMode: s.cfg.Server.DevMode, Status401: s.cfg.Auth.Status401, Schema: s.cfg.Preaggs.Schema, Log: s.log.Named("restapi"),
 	}
 	if s.hooks != nil && s.hooks.Rewrites() {
 		query.Rewrite = s.hooks.Rewrite

@@ -24,7 +24,7 @@ type Queries interface {
 type Orchestrators interface {
 	List(after string, limit int) (list []orchestrator.Open, next string)
 	Drain(id string) (orchestrator.Drained, error)
-	Flush(id string) (orchestrator.Flushed, error)
+	Flush(ctx context.Context, id string) (orchestrator.Flushed, error)
 }
 
 // PreAggregations are the rollups that this process keeps. orchestrator.Orchestrators has them.
@@ -230,7 +230,7 @@ type flushOutput struct{ Body Flushed }
 
 // flushOrchestrator drops what is kept for the people of one.
 func (h *Handler) flushOrchestrator(ctx context.Context, in *orchestratorInput) (*flushOutput, error) {
-	d, err := h.cfg.Orchestrators.Flush(in.ID)
+	d, err := h.cfg.Orchestrators.Flush(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ type PreAggregation struct {
 	BuildEnd   *Template // and to where; nil for the last
 
 	RefreshKey     RefreshKey // its own, or that of its cube, or else every hour
-	Indexes        []Index    // checked, and of no effect on what is kept in columns
+	Indexes        []Index    // of no effect on what is kept in columns
 	External       bool       // kept outside of the source; an original_sql never is
 	Scheduled      bool       // built before anybody asks
 	AllowNonStrict bool       // it answers for ranges that begin or end within its buckets
@@ -41,7 +41,7 @@ type PreAggregation struct {
 // Index is an index of a pre-aggregation.
 type Index struct {
 	Name    string
-	Columns []string // full names of members; none where it is SQL
+	Columns []string // full names of members, or columns of the rows that an original_sql keeps; none where it is SQL
 }
 
 // The types of pre-aggregations that answer queries. Rows are kept of the first two: the others are read from rollups. An
@@ -331,10 +331,17 @@ func (l *loader) rollupMember(m *Model, c *Cube, p *PreAggregation, w word, kind
 	return ref, false
 }
 
-// rollupIndex finds the columns of an index. Those of a pre-aggregation that is not built may be columns of its table.
+// rollupIndex finds the columns of an index. Those of an original_sql are columns of its table.
 func (l *loader) rollupIndex(m *Model, c *Cube, p *PreAggregation, raw rollupIndex) Index {
 	i := Index{Name: raw.name}
-	if p.Type != Rollup {
+	switch p.Type {
+	case Rollup:
+	case OriginalSQL:
+		for _, w := range raw.columns {
+			i.Columns = append(i.Columns, w.text)
+		}
+		return i
+	default:
 		return i
 	}
 	for _, w := range raw.columns {

@@ -93,7 +93,7 @@ func writeLines(w http.ResponseWriter, sel cubesql.Select, a *answered) error {
 	}
 	schema.LastRefreshTime = a.result.RefreshedAt.UTC().Format(isoMillis)
 	if used := a.result.Rollups; len(used) > 0 {
-		schema.External, schema.Used = true, appendUsed(nil, used)
+		schema.External, schema.Used = external(used), appendUsed(nil, used)
 	}
 	schema.RunAs = appendRunAs(nil, a.result.RunAs)
 	head, err := json.Marshal(schema)

@@ -87,7 +87,13 @@ func (h *Handler) sql(w http.ResponseWriter, r *http.Request, sc securitycontext
 			AliasNameToMember: plan.AliasNameToMember, MemberNames: plan.MemberNames,
 		}}
 		if r := plan.Rollup; r != nil {
-			answers[i].SQL.PreAggregations = append(answers[i].SQL.PreAggregations, foundRollup{r.Name, r.Type})
+			found := []*sqlgen.Rollup{r}
+			if r.Type == datamodel.OriginalSQL {
+				found = r.Parts
+			}
+			for _, r := range found {
+				answers[i].SQL.PreAggregations = append(answers[i].SQL.PreAggregations, foundRollup{r.Name, r.Type})
+			}
 		}
 		if h.cfg.DevMode {
 			answers[i].SQL.CacheKeyQueries = cacheKeyQueries(plan)

@@ -230,7 +230,7 @@ func (b *body) add(a *answered) error {
 	out = append(out, `","slowQuery":`...)
 	out = strconv.AppendBool(out, a.result.Stale)
 	out = append(out, `,"external":`...)
-	out = strconv.AppendBool(out, len(a.result.Rollups) > 0)
+	out = strconv.AppendBool(out, external(a.result.Rollups))
 	if used := a.result.Rollups; len(used) > 0 {
 		out = appendUsed(append(out, `,"usedPreAggregations":`...), used)
 	}

@@ -174,6 +174,7 @@ func (h *Handler) planOptions(sc securitycontext.Context, now time.Time) sqlgen.
 		Dialect:    func(name string) (sqlgen.Dialect, error) { return h.dialect(sc.Domain, name) },
 		Now:        now,
 		ShowHidden: h.cfg.DevMode,
+		Schema:     h.cfg.Schema,
 		Masks:      h.cfg.Masks,
 	}
 }

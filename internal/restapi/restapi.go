@@ -68,6 +68,7 @@ type Config struct {
 	Masks           map[string]any // of members that an access policy masks and that have none of their own, by type; see sqlgen.Options
 	Status401       bool           // who is not known is answered 401 with a challenge (RFC 6750 §3), where Cube answers 403
 	DevMode         bool           // hidden members are shown
+	Schema          string         // where sources keep pre-aggregations; default prod_pre_aggregations
 	DefaultTimezone string         // default UTC
 	DefaultLimit    int            // of rows; default 10,000
 	MaxLimit        int            // of rows; default 50,000

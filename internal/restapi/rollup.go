@@ -1,6 +1,8 @@
 package restapi
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +22,7 @@ func rollup(r *sqlgen.Rollup, read *sqlgen.Statement) *orchestrator.Rollup {
 		return composed(r, read)
 	}
 	out := &orchestrator.Rollup{
-		Name: r.Name, Zone: r.Zone(), Structure: r.Structure, Shared: r.Shared, Ahead: r.Scheduled, Table: r.Table, Read: statement(*read),
+		InSource: inSource(r), Type: shownTypes[r.Type], Name: r.Name, Zone: r.Zone(), Structure: r.Structure, Shared: r.Shared, Ahead: r.Scheduled, Table: r.Table, Read: statement(*read),
 		Build: func(s orchestrator.Span) (driverfactory.Statement, error) {
 			built, err := r.Build(partition(s))
 			return statement(built), err
@@ -32,6 +34,9 @@ func rollup(r *sqlgen.Rollup, read *sqlgen.Statement) *orchestrator.Rollup {
 	}
 	if k := r.Age(nil, time.Time{}).Key; k != nil {
 		out.Key = orchestrator.RefreshKey{Statement: statement(k.Statement), Every: k.Every, Of: k.Of}
+	}
+	for _, original := range r.From {
+		out.From = append(out.From, rollup(original, &original.Read))
 	}
 	for _, c := range r.Columns {
 		out.Columns = append(out.Columns, orchestrator.RollupColumn{Name: c.Alias, Type: c.Type})
@@ -49,7 +54,7 @@ func rollup(r *sqlgen.Rollup, read *sqlgen.Statement) *orchestrator.Rollup {
 
 // composed returns a pre-aggregation that is read from others.
 func composed(r *sqlgen.Rollup, read *sqlgen.Statement) *orchestrator.Rollup {
-	out := &orchestrator.Rollup{Name: r.Name, Shared: r.Shared, Read: statement(*read)}
+	out := &orchestrator.Rollup{InSource: inSource(r), Name: r.Name, Shared: r.Shared, Read: statement(*read), Beside: r.Type == datamodel.OriginalSQL}
 	partitioned := true
 	for _, part := range r.Parts {
 		out.Parts = append(out.Parts, rollup(part, &part.Read))
@@ -68,6 +73,41 @@ func composed(r *sqlgen.Rollup, read *sqlgen.Statement) *orchestrator.Rollup {
 		}
 	}
 	return out
+}
+
+// shownTypes are the types of those of which rows are kept, as an answer calls them.
+var shownTypes = map[string]string{datamodel.Rollup: "rollup", datamodel.OriginalSQL: "originalSql"}
+
+// inSource returns how the source is told of the tables of r; nil where it is not kept there.
+func inSource(r *sqlgen.Rollup) *orchestrator.TableSQL {
+	if r.External {
+		return nil
+	}
+	table := func(t orchestrator.SourceTable) sqlgen.Table { return sqlgen.Table{Schema: t.Schema, Name: t.Name} }
+	return &orchestrator.TableSQL{
+		Schema: r.Schema,
+		Over: func(s driverfactory.Statement, tables map[string][]orchestrator.SourceTable) driverfactory.Statement {
+			named := make(map[string][]sqlgen.Table, len(tables))
+			for name, of := range tables {
+				for _, t := range of {
+					named[name] = append(named[name], table(t))
+				}
+			}
+			return statement(r.Over(sqlgen.Statement{SQL: s.SQL, Args: s.Args}, named))
+		},
+		Create: func(t orchestrator.SourceTable, rows driverfactory.Statement) driverfactory.Statement {
+			return statement(table(t).Create(sqlgen.Statement{SQL: rows.SQL, Args: rows.Args}))
+		},
+		Indexes: func(t orchestrator.SourceTable) (all []driverfactory.Statement) {
+			for _, s := range r.Indexes(table(t)) {
+				all = append(all, statement(s))
+			}
+			return all
+		},
+		CreateSchema: func(t orchestrator.SourceTable) driverfactory.Statement { return statement(table(t).CreateSchema()) },
+		Count:        func(t orchestrator.SourceTable) driverfactory.Statement { return statement(table(t).Count()) },
+		Drop:         func(t orchestrator.SourceTable) driverfactory.Statement { return statement(table(t).Drop()) },
+	}
 }
 
 // partitions returns spans as the orchestrator knows them.
@@ -90,6 +130,11 @@ func statement(s sqlgen.Statement) driverfactory.Statement {
 	return driverfactory.Statement{SQL: s.SQL, Args: s.Args}
 }
 
+// external reports whether what was read is kept outside of the source.
+func external(used []orchestrator.UsedRollup) bool {
+	return len(used) > 0 && !slices.ContainsFunc(used, func(r orchestrator.UsedRollup) bool { return r.Schema != "" })
+}
+
 // appendUsed writes the rollups that a result was read from, by the names that their tables have in Cube (cube-rest-api.md §5.4). Of a
 // pre-aggregation that is read from others it is those, as in Cube.
 func appendUsed(out []byte, used []orchestrator.UsedRollup) []byte {
@@ -98,10 +143,10 @@ func appendUsed(out []byte, used []orchestrator.UsedRollup) []byte {
 		if i == 0 {
 			before = '{'
 		}
-		out = appendString(append(out, before), "prod_pre_aggregations."+strings.ReplaceAll(r.Name, ".", "_"))
+		out = appendString(append(out, before), cmp.Or(r.Schema, "prod_pre_aggregations")+"."+strings.ReplaceAll(r.Name, ".", "_"))
 		out = appendString(append(out, `:{"preAggregationId":`...), r.Name)
 		out = strconv.AppendInt(append(out, `,"lastUpdatedAt":`...), r.RefreshedAt.UnixMilli(), 10)
-		out = append(out, `,"type":"rollup"}`...)
+		out = append(appendString(append(out, `,"type":`...), cmp.Or(r.Type, "rollup")), '}')
 	}
 	return append(out, '}')
 }

@@ -85,6 +85,7 @@ type Dialect interface {
 // database, or not at all. The zero Habits are those of a DuckDB that may be written.
 type Habits struct {
 	ReadOnly       bool // it is only read here: nothing is kept in it
+	Indexes        bool // its tables have them
 	NullsFirst     bool // in ascending order
 	NullsFirstDown bool // in descending order
 	Texts          Texts

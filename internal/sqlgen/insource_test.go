@@ -76,7 +76,7 @@ func keepTable(t *testing.T, src source, r *sqlgen.Rollup, s *sqlgen.Span, of ma
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, statement := range []sqlgen.Statement{table.CreateSchema(), table.Create(r.Over(built, of))} {
+	for _, statement := range append([]sqlgen.Statement{table.CreateSchema(), table.Create(r.Over(built, of))}, r.Indexes(table)...) {
 		if _, err := db.Exec(statement.SQL, statement.Args...); err != nil {
 			t.Fatalf("%v\n%s\n%v", err, statement.SQL, statement.Args)
 		}
@@ -164,8 +164,8 @@ func TestWhateverIsKeptInTheSourceAnswersAsItDoes(t *testing.T) {
 
 // originals are an original_sql of each cube, and a rollup that is built from them.
 const originals = `
-      - {name: raw, type: original_sql}
-      - {name: main, measures: [count, total, done], dimensions: [status, users.country], use_original_sql_pre_aggregations: true}`
+      - {name: raw, type: original_sql, indexes: [{name: by_user, columns: [user_id, id]}]}
+      - {name: main, indexes: [{name: by_country, columns: [users.country, status]}], measures: [count, total, done], dimensions: [status, users.country], use_original_sql_pre_aggregations: true}`
 
 // Queries that no rollup holds take the rows of a cube from its original_sql: whatever they ask for.
 func TestOriginalsAnswerAsTheirCubesDo(t *testing.T) {
@@ -220,6 +220,18 @@ func TestOriginalsAnswerAsTheirCubesDo(t *testing.T) {
 			}
 			if !external {
 				answersAlike(t, src, nil, plan)
+			}
+			var indexes []string
+			for _, s := range append(plan.Rollup.Indexes(sqlgen.Table{Schema: "kept", Name: "t"}), plan.Rollup.From[0].Indexes(sqlgen.Table{Schema: "kept", Name: "u"})...) {
+				indexes = append(indexes, s.SQL)
+			}
+			want := []string{"CREATE INDEX t_1 ON kept.t (" + src.d.Quote("users__country") + ", " + src.d.Quote("orders__status") + ")",
+				"CREATE INDEX u_1 ON kept.u (" + src.d.Quote("user_id") + ", " + src.d.Quote("id") + ")"}
+			if external {
+				want = want[1:]
+			}
+			if !slices.Equal(indexes, want) {
+				t.Errorf("indexes %q, want %q", indexes, want)
 			}
 		}
 	}

@@ -151,4 +151,6 @@ func (MySQL) FreshFor() time.Duration { return 10 * time.Second }
 
 // Habits returns that NULL is smaller than everything, that texts are equal as their collation says, which minds neither case
 // nor accents by default, and that a quotient has four digits more than what it is of.
-func (MySQL) Habits() Habits { return Habits{NullsFirst: true, Texts: Folded, Quotients: Rounded} }
+func (MySQL) Habits() Habits {
+	return Habits{Indexes: true, NullsFirst: true, Texts: Folded, Quotients: Rounded}
+}

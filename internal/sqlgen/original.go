@@ -106,7 +106,7 @@ func (p *planner) overOriginals() (*Rollup, string) {
 		return nil, unbuildable(err)
 	}
 	plan := in.plan(body)
-	r := &Rollup{Name: in.originals.parts[0].Name, Type: datamodel.OriginalSQL, Parts: in.originals.parts, Read: Statement{plan.SQL, plan.Args}, Total: plan.Total, d: in.d}
+	r := &Rollup{Name: in.originals.parts[0].Name, Type: datamodel.OriginalSQL, Schema: in.originals.parts[0].Schema, Parts: in.originals.parts, Read: Statement{plan.SQL, plan.Args}, Total: plan.Total, d: in.d}
 	// Who fetches them reads the rows of the other cubes, too.
 	r.Shared = !slices.ContainsFunc(*in.touched, func(c *datamodel.Cube) bool { return !c.SharesRollups() })
 	for _, part := range r.Parts {

@@ -14,6 +14,9 @@ type Options struct {
 	// Dialect returns the dialect of a data source; required. Its error is returned as it is.
 	Dialect func(dataSource string) (Dialect, error)
 
+	// Schema is where sources keep rollups: letters, digits and underscores. Default: prod_pre_aggregations.
+	Schema string
+
 	// Now is the moment to which relative dates in filters refer; required.
 	Now time.Time
 

@@ -83,7 +83,7 @@ func (Postgres) FreshFor() time.Duration { return 10 * time.Second }
 // Habits returns that NULL is larger than everything, that texts have the order of the database's language, and that whole
 // numbers divide into whole numbers.
 func (Postgres) Habits() Habits {
-	return Habits{NullsFirstDown: true, Texts: Collated, Quotients: Whole, Doubles: []string{"FLOAT", "FLOAT8"}, Decimals: []string{"NUMERIC", "DECIMAL"}}
+	return Habits{Indexes: true, NullsFirstDown: true, Texts: Collated, Quotients: Whole, Doubles: []string{"FLOAT", "FLOAT8"}, Decimals: []string{"NUMERIC", "DECIMAL"}}
 }
 
 // ilike returns column [NOT] ILIKE with the concatenated pattern, for the dialects that have ILIKE.

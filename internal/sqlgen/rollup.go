@@ -26,6 +26,7 @@ type Rollup struct {
 	Shared    bool     // the service account builds it, for everybody
 	Scheduled bool     // it is built before anybody asks
 	External  bool     // it is kept outside of the source, and Read is in the dialect of DuckDB
+	Schema    string   // where the source keeps it otherwise
 	Structure [32]byte // of all that its rows depend on beside the source; another structure is another rollup
 
 	Columns []RollupColumn // of the rows that Build returns, in order
@@ -47,6 +48,8 @@ type Rollup struct {
 
 	// From are the original_sql pre-aggregations that it is built from: Build reads them by their names, see Over.
 	From []*Rollup
+
+	indexes [][]string // the columns of each, where its tables have them
 
 	table  Fragment // SELECT and FROM of what it is built from
 	groups string   // its GROUP BY
@@ -285,6 +288,9 @@ func (r *Rollup) structure() (sum [32]byte) {
 	}
 	for _, original := range r.From {
 		h.Write(original.Structure[:])
+	}
+	for _, columns := range r.indexes {
+		fmt.Fprintf(h, " %q", columns)
 	}
 	h.Sum(sum[:0])
 	return sum

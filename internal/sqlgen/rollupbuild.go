@@ -141,7 +141,7 @@ func (b *built) shares() bool {
 // begun returns what the model says of b alone.
 func (b *built) begun() *Rollup {
 	return &Rollup{
-		Name: b.pre.FullName(), Type: b.pre.Type, Scheduled: b.pre.Scheduled, External: b.external(), Table: b.table(),
+		Name: b.pre.FullName(), Type: b.pre.Type, Scheduled: b.pre.Scheduled, External: b.external(), Schema: cmp.Or(b.o.Schema, "prod_pre_aggregations"), Table: b.table(),
 		Partition: b.pre.Partition, d: b.d, loc: b.loc, key: b.pre.RefreshKey,
 		bounded: [2]bool{b.pre.BuildStart != nil, b.pre.BuildEnd != nil},
 	}
@@ -156,8 +156,31 @@ func (b *built) finish(r *Rollup) error {
 		}
 		r.sqlKey = &key
 	}
+	if !r.External && b.d.Habits().Indexes {
+		for _, i := range b.pre.Indexes {
+			if columns := b.indexed(i); len(columns) > 0 {
+				r.indexes = append(r.indexes, columns)
+			}
+		}
+	}
 	r.Structure = r.structure()
 	return nil
+}
+
+// indexed returns the columns of an index, as the table has them.
+func (b *built) indexed(i datamodel.Index) (columns []string) {
+	if b.pre.Type == datamodel.OriginalSQL {
+		return i.Columns
+	}
+	for _, name := range i.Columns {
+		for _, c := range b.columns {
+			if c.FullName() == name {
+				columns = append(columns, c.alias)
+				break
+			}
+		}
+	}
+	return columns
 }
 
 // rollup returns what b is built from.

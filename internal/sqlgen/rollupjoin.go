@@ -49,13 +49,14 @@ func (p *planner) matchJoined(pre *datamodel.PreAggregation) (*Rollup, string) {
 
 // ofOne demands that the rows of all parts are of one credential, and kept at one place.
 func (r *Rollup) ofOne() string {
-	r.Shared, r.External, r.d = r.Parts[0].Shared, r.Parts[0].External, r.Parts[0].d
+	first := r.Parts[0]
+	r.Shared, r.External, r.Schema, r.d = first.Shared, first.External, first.Schema, first.d
 	for _, part := range r.Parts {
 		switch {
 		case part.External != r.External:
-			return fmt.Sprintf("of its rollups %s and %s one is kept in the source, and the other is not", r.Parts[0].Name, part.Name)
+			return fmt.Sprintf("of its rollups %s and %s one is kept in the source, and the other is not", first.Name, part.Name)
 		case part.Shared != r.Shared:
-			return fmt.Sprintf("of its rollups %s and %s one is shared, and what one credential fetched is not read with what another did", r.Parts[0].Name, part.Name)
+			return fmt.Sprintf("of its rollups %s and %s one is shared, and what one credential fetched is not read with what another did", first.Name, part.Name)
 		}
 	}
 	return ""

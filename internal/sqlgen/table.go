@@ -1,6 +1,7 @@
 package sqlgen
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -38,6 +39,18 @@ func (t Table) Create(s Statement) Statement {
 // CreateSchema returns the statement that sees to it that the schema is there.
 func (t Table) CreateSchema() Statement {
 	return Statement{SQL: "CREATE SCHEMA IF NOT EXISTS " + t.Schema}
+}
+
+// Indexes returns the statements that make the indexes of a table of r, once it is there.
+func (r *Rollup) Indexes(t Table) (all []Statement) {
+	for i, columns := range r.indexes {
+		quoted := make([]string, len(columns))
+		for j, c := range columns {
+			quoted[j] = r.d.Quote(c)
+		}
+		all = append(all, Statement{SQL: fmt.Sprintf("CREATE INDEX %s_%d ON %s (%s)", t.Name, i+1, t, strings.Join(quoted, ", "))})
+	}
+	return all
 }
 
 // Count returns the statement that counts the rows: one row of one column.
