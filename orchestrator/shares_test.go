@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -53,6 +54,7 @@ type member struct {
 	away   bool          // the store does not answer
 	lost   bool          // nor does what it answers arrive
 	gone   atomic.Bool
+	opens  func()       // called once, when a driver is opened
 	asked  atomic.Int64 // exchanges
 }
 
@@ -179,6 +181,10 @@ func (m *member) exempt() {
 
 // Open implements orchestrator.Drivers.
 func (m *member) Open(c driverfactory.Choice) (driverfactory.Driver, error) {
+	if opens := m.opens; opens != nil {
+		m.opens = nil
+		opens()
+	}
 	d, err := m.warehouse.Open(c)
 	return counted{d.(*fakeDriver), m}, err
 }
@@ -308,4 +314,178 @@ func TestReplicasKeepToTheCapsOfAll(t *testing.T) {
 			all.Wait()
 		})
 	})
+}
+
+// busy has n statements of somebody wait at a replica, one after the other, until the returned function is called.
+func (m *member) busy(sc driverfactory.SecurityContext, n int, took time.Duration) (end func()) {
+	ctx, cancel := context.WithCancel(m.fleet.t.Context())
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				if m.ask(ctx, sc, i, took) != nil {
+					time.Sleep(time.Second) // it is gone
+				}
+			}
+		})
+	}
+	return func() {
+		cancel()
+		all.Wait()
+	}
+}
+
+// run fails the test unless so many statements run at each replica now.
+func (f *fleet) run(want ...int) {
+	f.t.Helper()
+	synctest.Wait()
+	if got := f.runs(); !slices.Equal(got, want) {
+		f.t.Errorf("%v statements run, want %v", got, want)
+	}
+}
+
+func TestAReplicaThatIsAloneHasAllAndTellsNothing(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 4, PerUserConcurrency: 3}, func(t *testing.T, f *fleet) {
+		a := f.join()
+		endOne, endTwo := a.busy(person("p0"), 9, 90*time.Millisecond), a.busy(person("p1"), 9, 90*time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
+		f.run(4)
+		before := a.asked.Load()
+		time.Sleep(30 * time.Second)
+		if n := a.asked.Load() - before; n > 10 {
+			t.Errorf("the store was asked %d times in 30 s, want once in 3 s, whatever ran", n)
+		}
+		endOne()
+		endTwo()
+	})
+}
+
+func TestAReplicaThatComesGetsItsPart(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 8, PerUserConcurrency: 4}, func(t *testing.T, f *fleet) {
+		a := f.join()
+		endA := a.busy(person("p0"), 9, 700*time.Millisecond)
+		time.Sleep(time.Second)
+		f.run(4)
+		b := f.join()
+		endB := b.busy(person("p0"), 9, 700*time.Millisecond)
+		began := time.Now()
+		for f.runs()[1] < 2 && time.Since(began) < time.Minute {
+			time.Sleep(time.Millisecond)
+		}
+		t.Logf("the second had its part %v after it was asked; a statement takes 700 ms", time.Since(began))
+		time.Sleep(1500 * time.Millisecond)
+		f.run(2, 2)
+		before := a.asked.Load() + b.asked.Load()
+		time.Sleep(30 * time.Second)
+		if n := a.asked.Load() + b.asked.Load() - before; n > 70 {
+			t.Errorf("the store was asked %d times in 30 s, want about once a second of each while somebody waits, whatever ran", n)
+		}
+		endA()
+		time.Sleep(10 * time.Second) // what was asked before runs
+		f.run(0, 4)
+		endB()
+	})
+}
+
+func TestACapOfOneGoesToAndFro(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 1, PerUserConcurrency: 1}, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		endA, endB := a.busy(person("p0"), 3, 100*time.Millisecond), b.busy(person("p0"), 3, 100*time.Millisecond)
+		time.Sleep(time.Minute)
+		one, two := a.statements.Load(), b.statements.Load()
+		t.Logf("%d and %d statements of 100 ms in a minute", one, two)
+		if min(one, two) < 150 {
+			t.Errorf("the replicas ran %d and %d statements, want about as many each", one, two)
+		}
+		endA()
+		endB()
+	})
+}
+
+func TestTheShareOfADeadReplicaComesBack(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 4, PerUserConcurrency: 4}, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		endA, endB := a.busy(person("p0"), 9, 100*time.Millisecond), b.busy(person("p0"), 9, 100*time.Millisecond)
+		time.Sleep(3 * time.Second)
+		a.end(false)
+		time.Sleep(2 * time.Second)
+		f.run(0, 2) // for it may only be slow
+		time.Sleep(10 * time.Second)
+		f.run(0, 4)
+		endA()
+		endB()
+	})
+}
+
+func TestAFrozenReplicaBeginsNothingAfterItsLease(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 4, PerUserConcurrency: 4}, func(t *testing.T, f *fleet) {
+		a := f.join()
+		endA := a.busy(person("p0"), 9, 100*time.Millisecond)
+		time.Sleep(time.Second)
+		a.freeze()
+		time.Sleep(11 * time.Second)
+		f.run(0)
+		b := f.join()
+		endB := b.busy(person("p0"), 9, 100*time.Millisecond)
+		time.Sleep(10 * time.Second)
+		f.run(0, 4)
+		a.thaw() // what it had asked fails now: that was long ago, and says nothing
+		synctest.Wait()
+		if a.caps.State().CutOff {
+			t.Error("a replica that woke takes itself for cut off, want it to ask first")
+		}
+		f.run(0, 4)
+		time.Sleep(5 * time.Second)
+		f.run(2, 2)
+		endA()
+		endB()
+	})
+}
+
+func TestASlotOfALeaseThatHasEndedIsNone(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 1, PerUserConcurrency: 1}, func(t *testing.T, f *fleet) {
+		a := f.join()
+		time.Sleep(time.Second)
+		a.opens = func() { // its statement has its slot by now
+			a.freeze()
+			time.Sleep(12 * time.Second)
+			a.thaw()
+		}
+		done := make(chan error)
+		go func() { done <- a.ask(t.Context(), person("p0"), 1, 100*time.Millisecond) }()
+		time.Sleep(11500 * time.Millisecond)
+		b := f.join()
+		end := b.busy(person("p0"), 2, time.Second)
+		if err := <-done; err != nil { // begin has looked at what ran beside it
+			t.Errorf("it was told %v, want that it had its turn", err)
+		}
+		end()
+	})
+}
+
+func TestReplicasThatCannotAskGoOnWithTheirPart(t *testing.T) {
+	for _, tt := range []struct{ limit, want int }{{5, 2}, {1, 1}} {
+		inFleet(t, driverfactory.Limits{Concurrency: 20, PerUserConcurrency: tt.limit}, func(t *testing.T, f *fleet) {
+			a, b := f.join(), f.join()
+			time.Sleep(time.Second)
+			endA := a.busy(person("p0"), 9, 100*time.Millisecond)
+			time.Sleep(time.Second)
+			f.run(tt.limit, 0)
+			a.cut(true, false)
+			b.cut(true, false)
+			time.Sleep(5 * time.Second)
+			f.run(tt.limit, 0) // as long as the lease lasts
+			endB := b.busy(person("p0"), 9, 100*time.Millisecond)
+			time.Sleep(10 * time.Second)
+			f.run(tt.want, tt.want)
+			a.cut(false, false)
+			b.cut(false, false)
+			time.Sleep(5 * time.Second)
+			if runs := f.runs(); runs[0]+runs[1] != tt.limit {
+				t.Errorf("%v statements run when the store answers again, want the cap of %d", runs, tt.limit)
+			}
+			endA()
+			endB()
+		})
+	}
 }

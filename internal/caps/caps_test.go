@@ -2,6 +2,7 @@ package caps_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -43,4 +44,27 @@ func TestDivide(t *testing.T) {
 
 func claim(replica string, of, held, wants int, turn int64) caps.Claim {
 	return caps.Claim{Replica: replica, Cap: of, Held: held, Wants: wants, TurnAt: turn}
+}
+
+// part uses nothing.
+type part struct{}
+
+func (part) Count(use func([]caps.Count)) { use(nil) }
+func (part) Resume()                      {}
+
+// BenchmarkTakeAlone is what a statement waits for in a replica that is alone, for each of the two caps that it needs.
+func BenchmarkTakeAlone(b *testing.B) {
+	c := caps.New(caps.Config{Store: new(capstest.Memory)})
+	c.Serve(caps.Statements, part{})
+	go func() { _ = c.Run(b.Context()) }()
+	k := caps.Key{Kind: caps.Statements, Domain: "dom", Source: "db"}
+	for !c.Take(k, 1, 0) {
+		time.Sleep(time.Millisecond)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if !c.Take(k, 1, 0) {
+			b.Fatal("a replica that is alone may not begin")
+		}
+	}
 }
