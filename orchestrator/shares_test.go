@@ -277,7 +277,7 @@ func TestReplicasKeepToTheCapsOfAll(t *testing.T) {
 				}
 				return list
 			}
-			for n := range 200 {
+			for n := range 120 {
 				time.Sleep(time.Duration(1+r.IntN(400)) * time.Millisecond)
 				list := alive()
 				m := list[r.IntN(len(list))]
