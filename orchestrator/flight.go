@@ -72,6 +72,7 @@ type flight struct {
 	line   *line
 	place  *list.Element // in the line; nil once it runs
 	class  class
+	term   uint64    // of the lease under which it got its slot
 	began  time.Time // in its present stage
 	chosen time.Time // when the choice was made, or confirmed; from its turn on only run reads it
 
@@ -186,14 +187,14 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 		}
 	}
 	home := o.orchestrator(a.orchestrator, a.sc)
-	slots := a.Source
+	slots, shared := a.Source, o.cfg.Caps
 	if a.reading != nil {
-		slots = readers
+		slots, shared = readers, nil
 	}
 	sk := sourceKey{slots.Domain, slots.Name}
 	sched := o.lines[sk]
 	if sched == nil {
-		sched = &scheduler{}
+		sched = &scheduler{caps: shared}
 		o.lines[sk] = sched
 	}
 	sched.configure(slots)
@@ -236,12 +237,19 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 
 // dispatch starts what has a slot.
 func (o *Orchestrators) dispatch(s *scheduler) {
-	for f := s.next(); f != nil; f = s.next() {
+	for {
+		term := s.caps.Term()
+		f := s.next()
+		if f == nil {
+			break
+		}
+		f.term = term
 		f.limit.Stop()
 		f.began = time.Now()
 		o.queued--
 		o.spawn(f.launch)
 	}
+	s.caps.Stir()
 }
 
 // run executes f in its slot, and gives the slot on.
@@ -399,6 +407,9 @@ func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactor
 	}()
 	if ctx.Err() != nil {
 		return nil, ranAt, nil, context.Cause(ctx)
+	}
+	if o.cfg.Caps.Lapsed(f.term) {
+		return nil, ranAt, nil, errSuperseded // by others who may have its slot: back into the line
 	}
 	ranAt = o.cfg.Now()
 	if f.makes {

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/caps"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/resultcache"
 	"github.com/behalf-project/behalf/internal/sharedcache"
@@ -51,6 +52,8 @@ type Config struct {
 	Capacity *Capacity
 
 	Cache *resultcache.Cache // default: one of 256 MiB
+
+	Caps *caps.Caps // limits that other replicas share, which somebody else runs; default none: all of each is this process's
 
 	Shared *sharedcache.Cache // results of all replicas, which somebody else runs; default none: each fetches its own
 
@@ -206,6 +209,7 @@ func New(cfg Config) *Orchestrators {
 	o.rollups, _ = simplelru.NewLRU(maxRollups, o.unrolled)
 	o.health.results = map[sourceKey]SourceHealth{}
 	cfg.Capacity.serve(o.maxConnections, o.steal)
+	cfg.Caps.Serve(caps.Statements, slots{o})
 	return o
 }
 

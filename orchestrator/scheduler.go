@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/behalf-project/behalf/driverfactory"
+	"github.com/behalf-project/behalf/internal/caps"
 	"github.com/behalf-project/behalf/internal/fault"
 )
 
@@ -18,9 +19,11 @@ const (
 )
 
 // scheduler gives out the slots of one source. Everybody who waits has a line of their own, and the lines take turns:
-// who has a thousand statements waiting gets every second slot when one other person has one.
+// who has a thousand statements waiting gets every second slot when one other person has one. Where several replicas share the
+// caps of the source, this one gives out its share of each.
 type scheduler struct {
 	source      driverfactory.Source // in its newest revision
+	caps        *caps.Caps           // nil: all of them are this process's
 	concurrency int
 	perUser     int
 	perLine     int
@@ -106,17 +109,44 @@ func (s *scheduler) promote(f *flight) {
 	}
 }
 
+// cap names the cap of the source on statements at once, or, with who, that of one person there.
+func (s *scheduler) cap(who driverfactory.Principal) caps.Key {
+	return caps.Key{Kind: caps.Statements, Domain: s.source.Domain, Source: s.source.Name, Principal: who}
+}
+
+// counts returns what runs and waits, of the source and of everybody. A statement that waits for its person's turn does not wait
+// for the source: who may not run anything takes nothing from those who may.
+func (s *scheduler) counts() []caps.Count {
+	all, ready := make([]caps.Count, 1, 1+len(s.lines)), 0
+	for _, l := range s.lines {
+		waiting := l.waiting[interactive].Len() + l.waiting[background].Len()
+		if l.who.Anonymous() {
+			ready += waiting
+			continue
+		}
+		key := s.cap(l.who)
+		all = append(all, caps.Count{Key: key, Cap: s.perUser, Uses: l.running, Wants: l.running + waiting})
+		ready += min(waiting, max(s.caps.Allowed(key, s.perUser)-l.running, 0))
+	}
+	all[0] = caps.Count{Key: s.cap(driverfactory.Principal{}), Cap: s.concurrency, Uses: s.running, Wants: s.running + ready}
+	return all
+}
+
 // next takes the statement whose turn it is out of its line and gives it a slot; nil when there is none to give or
-// nobody to take it. At most concurrency lines are at their limit, so it looks at no more than that many in vain.
+// nobody to take it. At most concurrency lines are at their limit, so it looks at no more than that many in vain, and at those
+// that wait for their person's share.
 func (s *scheduler) next() *flight {
-	if s.running >= s.concurrency {
+	if s.running >= s.caps.Allowed(s.cap(driverfactory.Principal{}), s.concurrency) {
 		return nil
 	}
 	for c := range classes {
 		for el := s.turns[c].Front(); el != nil; el = el.Next() {
 			l := el.Value.(*line)
-			if l.running >= s.perUser && !l.who.Anonymous() {
+			if !l.who.Anonymous() && !s.caps.Take(s.cap(l.who), s.perUser, l.running) {
 				continue
+			}
+			if !s.caps.Take(s.cap(driverfactory.Principal{}), s.concurrency, s.running) {
+				return nil // the lease has ended in this moment
 			}
 			f := l.waiting[c].Front().Value.(*flight)
 			s.turns[c].MoveToBack(el)

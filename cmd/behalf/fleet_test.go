@@ -110,6 +110,9 @@ const fleetModel = `cubes:
     sql_table: orders
     dimensions: [{name: region, sql: region, type: string}]
     measures: [{name: count, type: count}]
+  - name: shared_orders
+    sql: "SELECT * FROM orders /* sandbox:sleep=300ms */"
+    measures: [{name: count, type: count}]
   - name: other_orders
     sql_table: orders
     data_source: other
@@ -333,13 +336,16 @@ func question(measure string) string {
 // ask asks replica i as alice.
 func (f *fleet) ask(i int) asked { return f.askOf(i, "orders.count") }
 
-func (f *fleet) askOf(i int, measure string) asked {
+func (f *fleet) askOf(i int, measure string) asked { return f.askFor(i, question(measure)) }
+
+// askFor sends a body to POST /load.
+func (f *fleet) askFor(i int, body string) asked {
 	claims := map[string]any{"cubeCloud": map[string]any{"username": "alice"}}
 	token, err := jwtauth.Sign(f.apiSecret, claims, time.Now(), 10*time.Minute)
 	if err != nil {
 		return asked{err: err}
 	}
-	return f.alice[i].ask(f.t.Context(), http.MethodPost, "/cubejs-api/v1/load", token.Reveal(), question(measure))
+	return f.alice[i].ask(f.t.Context(), http.MethodPost, "/cubejs-api/v1/load", token.Reveal(), body)
 }
 
 // askTogether asks n times at once, the replicas in turn.

@@ -68,6 +68,9 @@ func (s *server) Run(ctx context.Context) error {
 	if s.shared != nil {
 		parts = append(parts, s.shared)
 	}
+	if s.caps != nil {
+		parts = append(parts, s.caps)
+	}
 	for _, part := range parts {
 		g.Go(func() error { return part.Run(work) })
 	}
@@ -77,6 +80,7 @@ func (s *server) Run(ctx context.Context) error {
 		if left := s.orchestrators.Close(work); left != nil {
 			s.log.Warn("sessions at a warehouse left open", zap.Error(left))
 		}
+		s.leaveCaps()
 		return err
 	})
 	err := g.Wait()

@@ -25,6 +25,7 @@ import (
 	"github.com/behalf-project/behalf/internal/appkeys"
 	"github.com/behalf-project/behalf/internal/audit"
 	"github.com/behalf-project/behalf/internal/authserver"
+	"github.com/behalf-project/behalf/internal/caps"
 	"github.com/behalf-project/behalf/internal/consent"
 	"github.com/behalf-project/behalf/internal/datamodel"
 	"github.com/behalf-project/behalf/internal/domains"
@@ -96,6 +97,7 @@ type server struct {
 	refreshes     *refreshworker.Worker // of them
 	redis         *redis.Client         // nil without a shared cache
 	shared        *sharedcache.Cache    // over redis
+	caps          *caps.Caps            // that replicas have in common; nil on SQLite
 	factory       *driverfactory.Factory
 	sources       map[string]driverfactory.Source
 	model         *datamodel.Live
@@ -322,8 +324,11 @@ func (s *server) buildQueries(ctx context.Context, client *oauthapps.Client) err
 	if err := s.openShared(); err != nil {
 		return err
 	}
+	if err := s.openCaps(ctx); err != nil {
+		return err
+	}
 	s.orchestrators = orchestrator.New(orchestrator.Config{
-		PreAggregations: s.preAggregations(), SourceTables: s.store.SourceTables(), RollupOnly: s.cfg.Preaggs.RollupOnly, Used: s.usedRollup(), Shared: s.shared,
+		PreAggregations: s.preAggregations(), SourceTables: s.store.SourceTables(), RollupOnly: s.cfg.Preaggs.RollupOnly, Used: s.usedRollup(), Shared: s.shared, Caps: s.caps,
 		Drivers: s.factory, Capacity: capacity, FellBack: s.fellBack, Stage: s.stages(), Observer: s.page,
 		ID:      s.orchestratorID,
 		Sources: func() []driverfactory.Source { return sources },

@@ -58,6 +58,8 @@ type Record struct {
 type Journal struct {
 	cfg Config
 
+	gone []string // whose files were taken over
+
 	mu      sync.Mutex
 	own     *file
 	files   []*file           // own, and those taken over that still hold something
@@ -170,6 +172,7 @@ func (j *Journal) takeOver(path string) error {
 	if _, err := f.ReadAt(content, 0); err != nil && len(content) > 0 {
 		return errors.Join(err, f.Close(), unlock())
 	}
+	j.gone = append(j.gone, processOf(path))
 	records, good, err := decode(content)
 	taken := &file{f: f, path: path, unlock: unlock, size: int64(good)}
 	switch {
@@ -296,6 +299,14 @@ func (j *Journal) Pending() ([]Record, error) {
 	}
 	return records, errors.Join(errs...)
 }
+
+// Process names this process: no other one has its name, nor had.
+func (j *Journal) Process() string { return processOf(j.own.path) }
+
+// Gone returns the names of the processes that had a journal in the folder when this one was opened, and did no longer run.
+func (j *Journal) Gone() []string { return j.gone }
+
+func processOf(path string) string { return strings.TrimSuffix(filepath.Base(path), suffix) }
 
 // Len returns how many records are pending.
 func (j *Journal) Len() int {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -98,6 +99,9 @@ func TestWhatWasAppendedSurvivesTheProcess(t *testing.T) {
 	kill(t, first)
 
 	second := open(t, dir, ring)
+	if gone := second.Gone(); !slices.Equal(gone, []string{first.Process()}) {
+		t.Errorf("%v are said to be gone, want %s", gone, first.Process())
+	}
 	wantPending(t, second, "con_1=newer")
 	add(t, second, "con_3", "three")
 	kill(t, second)
@@ -141,6 +145,9 @@ func TestTheFilesOfALivingProcessAreLeftToIt(t *testing.T) {
 	add(t, living, "con_1", "one")
 	other := open(t, dir, ring)
 	wantPending(t, other, "")
+	if gone := other.Gone(); len(gone) != 0 {
+		t.Errorf("%v are said to be gone, want nobody", gone)
+	}
 	if err := other.Close(); err != nil {
 		t.Errorf("Close = %v, want no error", err)
 	}

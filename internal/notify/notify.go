@@ -22,6 +22,9 @@ const (
 	KeysChanged     Topic = "keys_changed"      // the data keys: there is a new one, another one seals, or an old one is gone
 	TokenChanged    Topic = "token_changed"     // Principal, whose token of ours ended; none when everybody's did
 
+	// SharesMoved says that Replica may take of a cap that it has in common with others, or is to give back.
+	SharesMoved Topic = "shares_moved"
+
 	// Everything says that news may have been missed, of anything: what is in memory is to be read again, and what
 	// was decided by it decided again. No other field is set.
 	Everything Topic = "everything"
@@ -34,6 +37,7 @@ type News struct {
 	AppID     string // the OAuth app
 	Epoch     int64  // the grant's epoch from now on; with Revoked, the one that ended
 	Revision  int64  // the grant's revision from now on
+	Replica   string // whom it concerns
 	Revoked   bool   // running statements must be cut, not drained
 	Refused   bool   // the authorization server ended the grant: what it cut may be asked again, and chooses anew
 }

@@ -38,6 +38,7 @@ type notice struct {
 	AppID     string       `json:"app_id,omitempty"`
 	Epoch     int64        `json:"epoch,omitempty"`
 	Revision  int64        `json:"revision,omitempty"`
+	Replica   string       `json:"replica,omitempty"`
 	Revoked   bool         `json:"revoked,omitempty"`
 	Refused   bool         `json:"refused,omitempty"`
 }
@@ -82,7 +83,7 @@ func (c conn) announce(ctx context.Context, all ...notify.News) error {
 		var err error
 		payloads[i], err = notice{
 			By: c.news.by, Topic: n.Topic, Principal: n.Principal, AppID: n.AppID,
-			Epoch: n.Epoch, Revision: n.Revision, Revoked: n.Revoked, Refused: n.Refused,
+			Epoch: n.Epoch, Revision: n.Revision, Replica: n.Replica, Revoked: n.Revoked, Refused: n.Refused,
 		}.payload()
 		if err != nil {
 			return err
@@ -210,7 +211,8 @@ func (db *DB) heard(payload string) {
 		return
 	}
 	db.news.Publish(notify.News{
-		Topic: n.Topic, Principal: n.Principal, AppID: n.AppID, Epoch: n.Epoch, Revision: n.Revision, Revoked: n.Revoked, Refused: n.Refused,
+		Topic: n.Topic, Principal: n.Principal, AppID: n.AppID, Epoch: n.Epoch, Revision: n.Revision, Replica: n.Replica,
+		Revoked: n.Revoked, Refused: n.Refused,
 	})
 }
 

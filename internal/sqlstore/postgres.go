@@ -67,6 +67,7 @@ var postgresDialect = dialect{
 	folder:    "migrations/postgres",
 	binding:   sqlx.DOLLAR,
 	alone:     "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))",
+	clock:     "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
 	binary:    "BYTEA",
 	remembers: true,
 	insert:    "INSERT",

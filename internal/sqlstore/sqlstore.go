@@ -180,6 +180,9 @@ func (db *DB) Domains() *Domains { return &Domains{db} }
 // Jobs returns the store of work that is to be done.
 func (db *DB) Jobs() *Jobs { return &Jobs{db} }
 
+// Shares returns the store of what replicas hold of their caps.
+func (db *DB) Shares() *Shares { return &Shares{db} }
+
 // Shared reports whether other processes may use the database: it is a Postgres.
 func (db *DB) Shared() bool { return db.dialect.notify }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/behalf-project/behalf/internal/audit"
 	"github.com/behalf-project/behalf/internal/authserver"
 	"github.com/behalf-project/behalf/internal/authserver/authservertest"
+	"github.com/behalf-project/behalf/internal/caps/capstest"
 	"github.com/behalf-project/behalf/internal/domains"
 	"github.com/behalf-project/behalf/internal/event/eventtest"
 	"github.com/behalf-project/behalf/internal/fault"
@@ -216,6 +217,15 @@ func person(t *testing.T, db *sqlstore.DB, name string) string {
 func TestJobs(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, open opener) {
 		jobstest.TestStore(t, func(t *testing.T) jobs.Store { return open(t, nil).Jobs() })
+	})
+}
+
+func TestShares(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, open opener) {
+		capstest.TestStore(t, func(t *testing.T) capstest.Opened {
+			db := open(t, nil)
+			return capstest.Opened{Store: db.Shares(), News: db.News()}
+		})
 	})
 }
 

@@ -37,6 +37,7 @@ type dialect struct {
 	binary    string // the type of sealed columns
 	classify  func(error) failure
 	alone     string // takes the lock of a name until the transaction ends; empty where transactions take turns anyway
+	clock     string // asks for the database's time in unix milliseconds; empty where its only process has the same
 	notify    bool   // other processes may use the database, and NOTIFY tells them what changed
 	remembers bool   // the driver keeps the statements that it has parsed
 	insert    string // begins the insertion of many rows, whose failure fails the transaction: none of it is undone alone
