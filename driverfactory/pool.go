@@ -40,6 +40,7 @@ type pool struct {
 var (
 	_ Driver     = (*pool)(nil)
 	_ IdleCloser = (*pool)(nil)
+	_ Roles      = (*pool)(nil)
 )
 
 func (p *pool) timeout() time.Duration {
@@ -187,8 +188,22 @@ func (p *pool) Ping(ctx context.Context) error {
 
 // Query runs s.
 func (p *pool) Query(ctx context.Context, s Statement) (Rows, error) {
+	r, err := p.lend(ctx, func(ctx context.Context, r *rows) error {
+		if err := r.tell(ctx); err != nil {
+			return err
+		}
+		return r.start(ctx, s)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// lend returns rows whose session start was called with, once more where it may be. They are to be closed.
+func (p *pool) lend(ctx context.Context, start func(context.Context, *rows) error) (*rows, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout())
-	r, err := p.query(ctx, s)
+	r, err := p.query(ctx, start)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -197,7 +212,7 @@ func (p *pool) Query(ctx context.Context, s Statement) (Rows, error) {
 	return r, nil
 }
 
-func (p *pool) query(ctx context.Context, s Statement) (*rows, error) {
+func (p *pool) query(ctx context.Context, start func(context.Context, *rows) error) (*rows, error) {
 	if p.tokens != nil {
 		// Who may not log in is told so at once, and not after waiting for a session.
 		if _, err := p.tokens.token(ctx); err != nil {
@@ -210,7 +225,7 @@ func (p *pool) query(ctx context.Context, s Statement) (*rows, error) {
 	}
 	lost, refreshed := 0, false
 	for {
-		r, tok, err := p.attempt(ctx, db, s)
+		r, tok, err := p.attempt(ctx, db, start)
 		if err == nil {
 			return r, nil
 		}
@@ -234,9 +249,9 @@ func (p *pool) query(ctx context.Context, s Statement) (*rows, error) {
 	}
 }
 
-// attempt runs s once, up to its first row, and returns the token of the session it ran on. A session that might not
-// be as it was is not lent again.
-func (p *pool) attempt(ctx context.Context, db *sql.DB, s Statement) (*rows, Token, error) {
+// attempt calls start once, which runs a statement up to its first row, and returns the token of the session it ran on.
+// A session that might not be as it was is not lent again.
+func (p *pool) attempt(ctx context.Context, db *sql.DB, start func(context.Context, *rows) error) (*rows, Token, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		if login, ok := errors.AsType[*loginError](err); ok {
@@ -253,7 +268,7 @@ func (p *pool) attempt(ctx context.Context, db *sql.DB, s Statement) (*rows, Tok
 		return nil
 	})
 	r := &rows{p: p, conn: conn, sess: sess}
-	if err := r.start(ctx, s); err != nil {
+	if err := start(ctx, r); err != nil {
 		r.spoil(p.classify(ctx, err))
 		r.giveBack()
 		return nil, sess.tok, err

@@ -12,6 +12,7 @@ type rows struct {
 	p      *pool
 	conn   *sql.Conn
 	sess   *session
+	role   string // of the session, when it ran the statement; see tell
 	cancel context.CancelFunc
 	ctx    context.Context //nolint:containedctx // of the statement: it says why reading it ended
 
