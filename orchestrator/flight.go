@@ -25,6 +25,7 @@ type flightKey struct {
 	resultcache.Key
 	maxRows int
 	values  resultcache.Values
+	byRole  bool // its result is kept for everybody of the role of the session, if that is known; see role.go
 }
 
 // asker is one interaction of one person. Its polls are the same asker.
@@ -354,7 +355,11 @@ func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultca
 			return nil, err
 		}
 		if !more {
-			return draft.Entry(ranAt), nil
+			entry := draft.Entry(ranAt)
+			if f.key.byRole {
+				entry.By, entry.Role = f.choice.Key, roleOf(rows)
+			}
+			return entry, nil
 		}
 		if n == f.key.maxRows {
 			return nil, tooManyRows(f.key.maxRows)
@@ -400,7 +405,11 @@ func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactor
 		return nil, ranAt, nil, context.Cause(ctx)
 	}
 	ranAt = o.cfg.Now()
-	rows, err = p.driver.Query(ctx, f.stmt)
+	if f.kind == ForRole {
+		rows, err = tellRole(ctx, p.driver)
+	} else {
+		rows, err = p.driver.Query(ctx, f.stmt)
+	}
 	answer = err
 	if err != nil && errors.Is(err, fault.Conflict) {
 		o.discard(p)
@@ -425,12 +434,14 @@ func (o *Orchestrators) finish(f *flight, entry *resultcache.Entry, err error) {
 	case f.superseded, f.into != nil:
 	case err == nil:
 		entry.Values = f.key.values
-		if o.outdated(f, entry) || !o.cache.Put(f.key.Key, entry) {
+		if k := f.key.OfRole(entry.Role); o.outdated(f, k, entry) || !o.cache.Put(k, entry) {
 			f.kept = entry.Size()
 			o.kept += f.kept
 		}
 	case failed(err):
-		o.cache.Delete(f.key.Key) // as Cube does: after a failure nothing older is served either
+		for _, k := range o.places(f.key) {
+			o.cache.Delete(k) // as Cube does: after a failure nothing older is served either
+		}
 	}
 	keep := !f.superseded && (f.kept == 0 || o.kept <= o.cfg.MaxKeptBytes)
 	for a, w := range f.askers {
