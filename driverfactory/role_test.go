@@ -82,7 +82,12 @@ func TestRowsKnowTheRoleOfTheirSession(t *testing.T) {
 func TestASessionIsBelievedToHaveItsRoleForABoundedTime(t *testing.T) {
 	now := epoch
 	role := "R"
-	w, asked := roleWorld(t, driverfactory.CacheRole, &now, func(*fakeConn) ([][]driver.Value, error) { return [][]driver.Value{{role}}, nil })
+	w, asked := roleWorld(t, driverfactory.CacheRole, &now, func(*fakeConn) ([][]driver.Value, error) {
+		if role == "" {
+			return nil, errStatement
+		}
+		return [][]driver.Value{{role}}, nil
+	})
 	expect := func(what, want string, questions int) {
 		t.Helper()
 		r, rows := roleOf(t, w.driver)
@@ -104,6 +109,9 @@ func TestASessionIsBelievedToHaveItsRoleForABoundedTime(t *testing.T) {
 		t.Errorf("Role = %q, %v; want T, asked now", got, err)
 	}
 	expect("from then on", "T", 3)
+	role = ""
+	now = now.Add(driverfactory.RoleLife)
+	expect("when it is told no more", "", 4)
 }
 
 func TestARoleThatIsNotToldIsUnknown(t *testing.T) {

@@ -391,6 +391,10 @@ func TestReplicasShareWhatIsKeptForARole(t *testing.T) {
 		one, two := all[0], all[1]
 		wantFetched(t, "alice at one", one.Orchestrators, alice, src, alice, false)
 		wantFetched(t, "bob at the other", two.Orchestrators, bob, src, alice, true)
+		wantFetched(t, "alice at the other", two.Orchestrators, alice, src, alice, true)
+		if n := two.ran("role"); n != 2 {
+			t.Errorf("the other replica asked for roles %d times, want once for each person, whatever the first one knows", n)
+		}
 		wantFetched(t, "carol, of another role", two.Orchestrators, carol, src, carol, false)
 		wantFetched(t, "dave, of none that is known", two.Orchestrators, dave, src, dave, false)
 
