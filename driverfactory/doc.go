@@ -13,6 +13,9 @@
 // so a statement never starts on a grant that was replaced or revoked. And a session remembers the revision it logged
 // in with: where a warehouse reads the token only at login, a session of a superseded revision is not lent again.
 //
+// Where Source.CacheScope asks for it, a session is asked which role it has before its first statement, and its Rows know it:
+// whoever keeps them for others of that role knows whose they are.
+//
 // The adapters are in the folders beside: one per kind of warehouse, each a Warehouse and each held to the suite in
 // drivertest. A Driver that nobody uses costs half a kilobyte: no session, no sql.DB, no goroutine. This package knows
 // no OAuth app, no HTTP of ours and no cache; it asks for Credentials, which connectedapps.Tokens satisfies.

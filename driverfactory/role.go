@@ -63,7 +63,7 @@ func (f *Factory) wrongScope(src Source, wh Warehouse) (wrong string, is bool) {
 		return "", false
 	case CacheRole:
 	default:
-		return fmt.Sprintf("cache_scope is %q; it is user or role", src.CacheScope), true
+		return fmt.Sprintf("%q is neither user nor role", src.CacheScope), true
 	}
 	if _, ok := wh.(RoleTeller); ok {
 		return "", false
@@ -75,7 +75,7 @@ func (f *Factory) wrongScope(src Source, wh Warehouse) (wrong string, is bool) {
 		}
 	}
 	slices.Sort(tell)
-	return fmt.Sprintf("cache_scope: role needs sessions that tell which role decides what they read, and those of %s cannot; sources of these types can: %s. Use cache_scope: user",
+	return fmt.Sprintf("role needs sessions that tell which role decides what they read, and those of %s cannot; sources of these types can: %s. Use user",
 		src.Type, strings.Join(tell, ", ")), true
 }
 

@@ -176,8 +176,8 @@ func TestCheckRefusesACacheScope(t *testing.T) {
 	}{
 		{"role, of a type that tells it", "telling", "role", "h", nil},
 		{"user, of one that does not", "fake", "user", "h", nil},
-		{"role, of one that does not", "fake", "role", "h", []string{"cache_scope: cache_scope: role needs sessions that tell which role decides what they read, and those of fake cannot; sources of these types can: telling. Use cache_scope: user"}},
-		{"another word, beside another mistake", "telling", "rolle", "", []string{"options/host: fake", `cache_scope: cache_scope is "rolle"; it is user or role`}},
+		{"role, of one that does not", "fake", "role", "h", []string{"cache_scope: role needs sessions that tell which role decides what they read, and those of fake cannot; sources of these types can: telling. Use user"}},
+		{"another word, beside another mistake", "telling", "rolle", "", []string{"options/host: fake", `cache_scope: "rolle" is neither user nor role`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := f.Check(driverfactory.Source{Name: "sales", Type: tt.kind, CacheScope: tt.scope, Options: map[string]string{"host": tt.host}})

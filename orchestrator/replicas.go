@@ -59,7 +59,7 @@ func (o *Orchestrators) recall(ctx context.Context, a *asked) bool {
 	defer entry.Release()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.news.voids(a.choice.Key, a.seq) || o.news.voids(r.By, a.seq) {
+	if o.news.voids(r.By, a.seq) {
 		return false // it came in the moment in which the others were purged
 	}
 	if e, ok := o.cache.Get(k); ok && !e.RanAt.Before(entry.RanAt) {

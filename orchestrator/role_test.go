@@ -444,3 +444,16 @@ func TestARevocationTakesWhatReplicasKeepForARole(t *testing.T) {
 		wantFetched(t, "bob, who came back", one.Orchestrators, bob, src, bob, false)
 	})
 }
+
+// News of who fetched the rows that comes while another replica's are looked for ends them for the role.
+func TestNewsOfWhoFetchedRowsForARoleIsNotMissed(t *testing.T) {
+	inReplicas(t, make([]orchestrator.Config, 2), func(t *testing.T, all []replica) {
+		src := roleSource("s")
+		one, two := all[0], all[1]
+		alice, bob, _, _ := crew(one.warehouse)
+		crew(two.warehouse)
+		wantFetched(t, "alice at one", one.Orchestrators, alice, src, alice, false)
+		two.chosen = func() { two.Forget(alice.Principal.Key(), "app", 2, false) }
+		wantFetched(t, "bob at the other", two.Orchestrators, bob, src, bob, false)
+	})
+}
