@@ -390,6 +390,7 @@ func TestReplicasShareWhatIsKeptForARole(t *testing.T) {
 		}
 		one, two := all[0], all[1]
 		wantFetched(t, "alice at one", one.Orchestrators, alice, src, alice, false)
+		synctest.Wait() // until it is there for both
 		wantFetched(t, "bob at the other", two.Orchestrators, bob, src, alice, true)
 		wantFetched(t, "alice at the other", two.Orchestrators, alice, src, alice, true)
 		if n := two.ran("role"); n != 2 {
@@ -429,12 +430,14 @@ func TestARevocationTakesWhatReplicasKeepForARole(t *testing.T) {
 		alice, bob, _, _ := crew(one.warehouse)
 		crew(two.warehouse)
 		wantFetched(t, "alice at one", one.Orchestrators, alice, src, alice, false)
+		synctest.Wait() // until it is there for both
 		for _, r := range all {
 			r.revoke(alice.Principal)
 			r.Forget(alice.Principal.Key(), "app", 0, true)
 		}
 		time.Sleep(time.Second)
 		wantFetched(t, "bob at the other, after that", two.Orchestrators, bob, src, bob, false)
+		synctest.Wait()
 		// In memory of a replica that took it from another one, too.
 		wantFetched(t, "alice's role at one", one.Orchestrators, bob, src, bob, true)
 		for _, r := range all {
@@ -453,6 +456,7 @@ func TestNewsOfWhoFetchedRowsForARoleIsNotMissed(t *testing.T) {
 		alice, bob, _, _ := crew(one.warehouse)
 		crew(two.warehouse)
 		wantFetched(t, "alice at one", one.Orchestrators, alice, src, alice, false)
+		synctest.Wait() // until it is there for both
 		two.chosen = func() { two.Forget(alice.Principal.Key(), "app", 2, false) }
 		wantFetched(t, "bob at the other", two.Orchestrators, bob, src, bob, false)
 	})
