@@ -322,7 +322,8 @@ type DataSource struct {
 	OAuthApp       string            `yaml:"oauth_app"` // name or slug
 	CredentialsKey string            `yaml:"credentials_key"`
 	ServiceAccount *ServiceAccount   `yaml:"service_account"`
-	Fallback       string            `yaml:"fallback"` // deny or service_account; empty where the file does not say
+	Fallback       string            `yaml:"fallback"`    // deny or service_account; empty where the file does not say
+	CacheScope     string            `yaml:"cache_scope"` // user or role; default user
 	Limits         Limits            `yaml:"limits"`
 	Liveness       Liveness          `yaml:"liveness"`
 

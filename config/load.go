@@ -551,6 +551,9 @@ func (l *loader) checkSource(s DataSource, apps []string) {
 	default:
 		l.fail(l.at(s.At), "data source %q: fallback %q is neither deny nor service_account", s.Name, s.Fallback)
 	}
+	if s.CacheScope != "" && s.CacheScope != "user" && s.CacheScope != "role" {
+		l.fail(l.at(s.At), "data source %q: cache_scope %q is neither user nor role", s.Name, s.CacheScope)
+	}
 	named := s.OAuthApp != "" || slices.ContainsFunc(l.cfg.OAuthApps, func(a OAuthApp) bool { return slices.Contains(a.DataSources, s.Name) })
 	if s.Fallback == "" && s.ServiceAccount != nil && named {
 		l.fail(l.at(s.At), "data source %q has both an OAuth app and a service account: say what people without a usable grant get, fallback: deny or fallback: service_account", s.Name)

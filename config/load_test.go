@@ -207,6 +207,8 @@ func TestEveryMistakeHasItsPlace(t *testing.T) {
 		{"plain http that is not loopback", "server: {public_url: http://data.example.com}", nil, []string{`behalf.yaml:1:22: server.public_url must be https: plain http is for loopback only`}},
 		{"a fallback that is not written", "oauth_apps: [{name: a, client_id: b}]\ndata_sources:\n- name: default\n  type: postgres\n  oauth_app: a\n  service_account: {user: u, password: p}\n", nil,
 			[]string{`behalf.yaml:3:3: data source "default" has both an OAuth app and a service account: say what people without a usable grant get, fallback: deny or fallback: service_account`}},
+		{"a cache scope that is none", "data_sources:\n- name: default\n  type: postgres\n  cache_scope: roles\n", nil,
+			[]string{`behalf.yaml:2:3: data source "default": cache_scope "roles" is neither user nor role`}},
 		{"an app that does not exist", "oauth_apps: [{name: lake, client_id: b}]\ndata_sources: [{name: default, type: postgres, oauth_app: lakee}]\n", nil,
 			[]string{`behalf.yaml:2:16: data source "default": the OAuth app "lakee" does not exist; did you mean "lake"?`}},
 		{"a plain password", "users: [{username: a, password: hunter2}]", nil, []string{`behalf.yaml:1:9: user "a": a password in the file must be an argon2id hash`}},

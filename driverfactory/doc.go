@@ -16,6 +16,9 @@
 // A Driver only reads, where the warehouse can be told so. Maker.Exec makes tables, on a session that may write for one statement:
 // one that could go on to do so is closed and never lent again, and what was sent is not run a second time.
 //
+// Where Source.CacheScope asks for it, a session is asked which role it has before its first statement, and its Rows know it:
+// whoever keeps them for others of that role knows whose they are.
+//
 // The adapters are in the folders beside: one per kind of warehouse, each a Warehouse and each held to the suite in
 // drivertest. A Driver that nobody uses costs half a kilobyte: no session, no sql.DB, no goroutine. This package knows
 // no OAuth app, no HTTP of ours and no cache; it asks for Credentials, which connectedapps.Tokens satisfies.

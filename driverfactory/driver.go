@@ -94,7 +94,7 @@ const (
 )
 
 // Warehouse is an adapter for one type of data source. It is safe for concurrent use and starts nothing. It may also
-// be a LoginFree, an Explainer, a Reacher, a Namer and a Writer.
+// be a LoginFree, an Explainer, a Reacher, a Namer, a Writer and a RoleTeller.
 type Warehouse interface {
 	// Check returns what is wrong with the options and the service account of src, as fault.Invalid with a Field
 	// for each wrong place, or nil. It does no I/O.

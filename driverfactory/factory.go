@@ -97,7 +97,17 @@ func (f *Factory) Check(src Source) error {
 	if err != nil {
 		return err
 	}
-	return wh.Check(src)
+	err = wh.Check(src)
+	wrong, ok := f.wrongScope(src, wh)
+	if !ok {
+		return err
+	}
+	c := &Checker{src: src}
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		c.fields = append(c.fields, e.Fields...)
+	}
+	c.Wrong("cache_scope", "unsupported", "%s", wrong)
+	return c.Err()
 }
 
 // warehouse returns the adapter of src.

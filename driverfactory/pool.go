@@ -41,6 +41,7 @@ var (
 	_ Driver     = (*pool)(nil)
 	_ Maker      = (*pool)(nil)
 	_ IdleCloser = (*pool)(nil)
+	_ Roles      = (*pool)(nil)
 )
 
 func (p *pool) timeout() time.Duration {
@@ -188,8 +189,22 @@ func (p *pool) Ping(ctx context.Context) error {
 
 // Query runs s.
 func (p *pool) Query(ctx context.Context, s Statement) (Rows, error) {
+	r, err := p.lend(ctx, func(ctx context.Context, r *rows) error {
+		if err := r.tell(ctx); err != nil {
+			return err
+		}
+		return r.start(ctx, s)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// lend returns rows whose session start was called with, once more where it may be. They are to be closed.
+func (p *pool) lend(ctx context.Context, start func(context.Context, *rows) error) (*rows, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout())
-	r, err := p.query(ctx, s)
+	r, err := p.query(ctx, start)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -198,11 +213,11 @@ func (p *pool) Query(ctx context.Context, s Statement) (Rows, error) {
 	return r, nil
 }
 
-func (p *pool) query(ctx context.Context, s Statement) (*rows, error) {
+func (p *pool) query(ctx context.Context, start func(context.Context, *rows) error) (*rows, error) {
 	var r *rows
 	err := p.onSession(ctx, func(l lease) error {
 		r = &rows{lease: l}
-		return r.start(ctx, s)
+		return start(ctx, r)
 	})
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 // rows are the Rows of one statement and hold its session until they are closed.
 type rows struct {
 	lease
+	role   string // of the session, when it ran the statement; see tell
 	cancel context.CancelFunc
 	ctx    context.Context //nolint:containedctx // of the statement: it says why reading it ended
 

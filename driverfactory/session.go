@@ -92,6 +92,9 @@ type session struct {
 	until   time.Time
 	bad     atomic.Bool
 	release func()
+
+	role   string    // that it told; see rows.tell, and "" before. Whoever has the session lent reads and writes it
+	toldAt time.Time // when it was asked, if it was
 }
 
 var (

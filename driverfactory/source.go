@@ -29,6 +29,7 @@ type Source struct {
 	CredentialsKey string            // key below cubeCloud.userCredentials; default: Type without "-jdbc"
 	ServiceAccount *ServiceAccount   // the identity of liveness checks and background work; nil when there is none
 	Fallback       Fallback          // what a person without a usable grant gets
+	CacheScope     CacheScope        // who is answered from cached rows; default CacheUser
 	Limits         Limits
 	Liveness       Liveness
 }
@@ -36,7 +37,7 @@ type Source struct {
 // Digest stands for what s is, whatever its Rev says: processes that were configured differently have different ones. Limits
 // and Liveness, which change no row, are not in it. It is made of secrets, too: hash it under a key where others may see it.
 func (s Source) Digest() [sha256.Size]byte {
-	b := fmt.Appendf(nil, "%q %q %d %q %q %q %q", s.Domain, s.Name, s.Rev, s.Type, s.OAuthApp, s.CredentialsKey, s.Fallback)
+	b := fmt.Appendf(nil, "%q %q %d %q %q %q %q %q", s.Domain, s.Name, s.Rev, s.Type, s.OAuthApp, s.CredentialsKey, s.Fallback, s.CacheScope)
 	for _, name := range slices.Sorted(maps.Keys(s.Options)) {
 		b = fmt.Appendf(b, " %q=%q", name, s.Options[name])
 	}

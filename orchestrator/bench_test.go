@@ -25,15 +25,26 @@ func (instant) Choose(_ context.Context, sc driverfactory.SecurityContext, src d
 func (w instant) Open(driverfactory.Choice) (driverfactory.Driver, error) { return w, nil }
 
 func (w instant) Query(context.Context, driverfactory.Statement) (driverfactory.Rows, error) {
-	return &fakeRows{n: w.rows, end: func() {}}, nil
+	return &fakeRows{role: "ANALYST", n: w.rows, end: func() {}}, nil
 }
-func (instant) Ping(context.Context) error { return nil }
-func (instant) Stats() (open, idle int)    { return 0, 0 }
-func (instant) Close() error               { return nil }
+func (instant) Role(context.Context) (string, error) { return "ANALYST", nil }
+func (instant) Ping(context.Context) error           { return nil }
+func (instant) Stats() (open, idle int)              { return 0, 0 }
+func (instant) Close() error                         { return nil }
 
 func BenchmarkCacheHit(b *testing.B) {
+	for _, scope := range []driverfactory.CacheScope{driverfactory.CacheUser, driverfactory.CacheRole} {
+		b.Run(string(scope), func(b *testing.B) {
+			src := source("db", driverfactory.Limits{})
+			src.CacheScope = scope
+			benchmarkHit(b, src)
+		})
+	}
+}
+
+func benchmarkHit(b *testing.B, src driverfactory.Source) {
 	o := orchestrator.New(orchestrator.Config{Drivers: instant{100}})
-	alice, req := person("alice"), query(source("db", driverfactory.Limits{}), "SELECT status, count(*) FROM orders GROUP BY 1")
+	alice, req := person("alice"), query(src, "SELECT status, count(*) FROM orders GROUP BY 1")
 	req.FreshFor = time.Hour
 	if _, err := o.Load(b.Context(), alice, req); err != nil {
 		b.Fatal(err)

@@ -11,6 +11,9 @@
 // A refresh key is a statement too, and takes the same way under the same credential. What it is answered is kept like any
 // result, for as long as it is good, and becomes part of what a result is found by: another answer, another result.
 //
+// Where a source has driverfactory.CacheRole, what was fetched is kept for everybody whose sessions have the role that the
+// session told which fetched it. A person's own role is asked for before their refresh keys are, and believed for a minute.
+//
 // Where a Request has a Rollup, its rows may be here already: grouped by the source, kept by PreAggregations for the
 // credential that fetched them, and read in place of the source.
 //
@@ -27,8 +30,8 @@
 // replica fetched under the same credential is found before the source is asked. A source that does not answer is left alone for a
 // while, and whoever asks it is told so at once.
 //
-// The id only finds the orchestrator. What keeps people apart is the driverfactory.PoolKey in every key below it: two
-// people with one name share nothing but the moment when they are forgotten. A slot is given over people in turn, so
+// The id only finds the orchestrator. What keeps people apart is the driverfactory.PoolKey in every key below it, but for
+// that of a result that is for a role: two people with one name share nothing but the moment when they are forgotten. A slot is given over people in turn, so
 // that one person's thousand statements delay another's one by a single turn.
 //
 // The rows are read to their end at once, packed and within bounds of memory, and the session is given back before the

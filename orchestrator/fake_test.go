@@ -44,6 +44,11 @@ type warehouse struct {
 	made     *madeTables      // by Exec; replicas share them
 	readOnly bool             // it makes none
 
+	roles     map[driverfactory.Principal]string // of the sessions of who has one; drivers of others tell none
+	roleOf    func(driverfactory.PoolKey) string // in place of roles, where it is set
+	rolesMute bool                               // drivers cannot tell roles at all
+	roleSlow  time.Duration                      // of the answer
+
 	statements atomic.Int64
 	canceled   atomic.Int64
 	opened     atomic.Int64
@@ -56,7 +61,7 @@ var _ orchestrator.Drivers = (*driverfactory.Factory)(nil)
 func newWarehouse(t testing.TB) *warehouse {
 	return &warehouse{
 		t: t, grants: map[driverfactory.Principal]int64{}, running: map[driverfactory.PoolKey]int{},
-		peakOf: map[driverfactory.Principal]int{}, values: map[string]int64{}, made: &madeTables{byName: map[string]made{}},
+		peakOf: map[driverfactory.Principal]int{}, values: map[string]int64{}, made: &madeTables{byName: map[string]made{}}, roles: map[driverfactory.Principal]string{},
 	}
 }
 
@@ -150,8 +155,35 @@ func (w *warehouse) choose(sc driverfactory.SecurityContext, src driverfactory.S
 
 func (w *warehouse) Open(c driverfactory.Choice) (driverfactory.Driver, error) {
 	w.opened.Add(1)
-	return &fakeDriver{w: w, key: c.Key}, nil
+	d := &fakeDriver{w: w, key: c.Key}
+	if w.rolesMute {
+		return struct{ driverfactory.Driver }{d}, nil
+	}
+	return d, nil
 }
+
+// has gives the sessions of p this role, empty for one that is not known.
+func (w *warehouse) has(p driverfactory.Principal, role string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.roles[p] = role
+}
+
+// Role is a statement like any other, "role" in the order of their start.
+func (d *fakeDriver) Role(ctx context.Context) (string, error) {
+	sql := "role"
+	if d.w.roleSlow > 0 {
+		sql = "sleep " + d.w.roleSlow.String() + " role"
+	}
+	rows, err := d.Query(ctx, driverfactory.Statement{SQL: sql})
+	if err != nil {
+		return "", err
+	}
+	return rows.(driverfactory.RoleRows).Role(), rows.Close()
+}
+
+// Role is that of the session when the statement began.
+func (r *fakeRows) Role() string { return r.role }
 
 // fakeDriver keeps one idle session, once it had one.
 type fakeDriver struct {
@@ -217,6 +249,10 @@ func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driv
 		}
 	}
 	w.peak = max(w.peak, all)
+	role := w.roles[d.key.Principal]
+	if w.roleOf != nil {
+		role = w.roleOf(d.key)
+	}
 	w.mu.Unlock()
 	end := func() {
 		w.mu.Lock()
@@ -224,7 +260,7 @@ func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driv
 		w.mu.Unlock()
 		d.back(release)
 	}
-	rows := &fakeRows{key: d.key, n: 1, end: end}
+	rows := &fakeRows{key: d.key, role: role, n: 1, end: end}
 	words := strings.Fields(s.SQL)
 	for i, word := range words {
 		if word == "first" && w.ran(s.SQL) == 1 {
@@ -431,6 +467,7 @@ func (d *fakeDriver) Close() error {
 // fakeRows are n rows that name the credential they were fetched with.
 type fakeRows struct {
 	key   driverfactory.PoolKey
+	role  string
 	n     int
 	err   error         // after them
 	pause time.Duration // before each, whatever becomes of the context

@@ -25,6 +25,7 @@ type flightKey struct {
 	resultcache.Key
 	maxRows int
 	values  resultcache.Values
+	byRole  bool // its result is kept for everybody of the role of the session, if that is known; see role.go
 }
 
 // asker is one interaction of one person. Its polls are the same asker.
@@ -363,7 +364,11 @@ func (o *Orchestrators) execute(ctx context.Context, f *flight) (entry *resultca
 			return nil, err
 		}
 		if !more {
-			return draft.Entry(ranAt), nil
+			entry := draft.Entry(ranAt)
+			if f.key.byRole {
+				entry.By, entry.Role = f.choice.Key, roleOf(rows)
+			}
+			return entry, nil
 		}
 		if n == f.key.maxRows {
 			return nil, tooManyRows(f.key.maxRows)
@@ -412,9 +417,12 @@ func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactor
 		return nil, ranAt, nil, errSuperseded // by others who may have its slot: back into the line
 	}
 	ranAt = o.cfg.Now()
-	if f.makes {
+	switch {
+	case f.makes:
 		rows, err = exec(ctx, p.driver, f.stmt)
-	} else {
+	case f.kind == ForRole:
+		rows, err = tellRole(ctx, p.driver)
+	default:
 		rows, err = p.driver.Query(ctx, f.stmt)
 	}
 	answer = err
@@ -441,12 +449,14 @@ func (o *Orchestrators) finish(f *flight, entry *resultcache.Entry, err error) {
 	case f.superseded, f.into != nil:
 	case err == nil:
 		entry.Values = f.key.values
-		if o.outdated(f, entry) || !o.cache.Put(f.key.Key, entry) {
+		if k := f.key.OfRole(entry.Role); o.outdated(f, k, entry) || !o.cache.Put(k, entry) {
 			f.kept = entry.Size()
 			o.kept += f.kept
 		}
 	case failed(err):
-		o.cache.Delete(f.key.Key) // as Cube does: after a failure nothing older is served either
+		for _, k := range o.places(f.key) {
+			o.cache.Delete(k) // as Cube does: after a failure nothing older is served either
+		}
 	}
 	keep := !f.superseded && (f.kept == 0 || o.kept <= o.cfg.MaxKeptBytes)
 	for a, w := range f.askers {

@@ -153,6 +153,9 @@ func (o *Orchestrators) answer(ctx context.Context, a *asked) (*Result, error) {
 	if f := o.take(a); f != nil {
 		return o.outcome(a, f)
 	}
+	if err := o.findRole(ctx, a); err != nil {
+		return o.late(ctx, a, err)
+	}
 	if a.Cache == StaleWhileRevalidate {
 		if e, ok := o.newest(ctx, a); ok {
 			fresh := o.known(a) && o.fresh(a, e)
@@ -223,7 +226,7 @@ func (o *Orchestrators) fallback(ctx context.Context, a *asked) *resultcache.Ent
 	if a.Cache != StaleIfSlow || o.still(ctx, a) != nil {
 		return nil
 	}
-	e, _ := o.cache.Get(a.key.Key)
+	e, _ := o.cache.Get(o.place(a.key))
 	return e
 }
 
@@ -238,7 +241,7 @@ func (o *Orchestrators) cached(a *asked, e *resultcache.Entry, stale bool) (*Res
 	if err != nil {
 		return nil, err
 	}
-	r.Cached, r.Stale = true, stale
+	r.Cached, r.Stale, r.OfRole = true, stale, e.Role != ""
 	if !stale {
 		r.RefreshKeys = a.answers
 	}

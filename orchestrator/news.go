@@ -169,7 +169,7 @@ func (o *Orchestrators) void(a announcement) {
 	}
 	o.cache.Purge(a.principal, a.voids)
 	if a.cut != nil && o.cfg.Shared != nil {
-		o.cfg.Shared.Purge(a.principal) // what only has another epoch from now on, nobody asks for
+		o.cfg.Shared.Purge(a.principal) // what only has another epoch from now on, nobody asks for, but for whoever has the role it was fetched under
 	}
 	rolled := o.rolled
 	if a.principal != "" {

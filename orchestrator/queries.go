@@ -23,6 +23,7 @@ type Kind string
 const (
 	ForAnswer     Kind = "statement"
 	ForRefreshKey Kind = "refresh_key"
+	ForRole       Kind = "role"         // what role the person has at the source
 	FromRollup    Kind = "rollup_read"  // an answer too
 	ForRollup     Kind = "rollup_build" // with the questions about its partitions
 )

@@ -13,6 +13,7 @@ import (
 	"github.com/behalf-project/behalf/driverfactory"
 	"github.com/behalf-project/behalf/internal/fault"
 	"github.com/behalf-project/behalf/internal/resultcache"
+	"github.com/behalf-project/behalf/internal/sharedcache"
 )
 
 // RefreshKey is a statement whose answer changes when the source does (cube-data-model.md §18). It is asked like any
@@ -56,7 +57,8 @@ func (a *asked) name() error {
 		a.keys = append(a.keys, &q)
 	}
 	key, err := resultcache.KeyOf(a.choice.Key, a.Statement, asks...)
-	a.key = flightKey{Key: key, maxRows: a.MaxRows}
+	byRole := a.Source.CacheScope == driverfactory.CacheRole && !a.choice.Key.Service
+	a.key = flightKey{Key: key, maxRows: a.MaxRows, byRole: byRole}
 	return err
 }
 
@@ -82,7 +84,7 @@ func (o *Orchestrators) known(a *asked) bool {
 
 // good returns what is in the cache for a if it is fresh.
 func (o *Orchestrators) good(a *asked) *resultcache.Entry {
-	if e, ok := o.cache.Get(a.key.Key); ok && o.fresh(a, e) {
+	if e, ok := o.cache.Get(o.place(a.key)); ok && o.fresh(a, e) {
 		return e
 	}
 	return nil
@@ -242,9 +244,11 @@ func (o *Orchestrators) keyEnded(ctx context.Context, a *asked, i int, err error
 	}
 	told, failed := keyFailed(a.RefreshKeys[i], err)
 	if failed {
-		o.cache.Delete(a.key.Key)
-		if o.shares(a) {
-			o.cfg.Shared.Delete(ctx, a.shared())
+		for _, k := range o.places(a.key) {
+			o.cache.Delete(k)
+			if o.shares(a) {
+				o.cfg.Shared.Delete(ctx, sharedcache.Key{Key: k, Source: a.Source.Digest()})
+			}
 		}
 	}
 	return told
@@ -305,13 +309,13 @@ func (o *Orchestrators) unfollow(f *flight) {
 	f.follows = nil
 }
 
-// outdated reports whether a newer result is in the cache than that of f: refresh keys that changed while f ran began
-// another run, which was quicker.
-func (o *Orchestrators) outdated(f *flight, entry *resultcache.Entry) bool {
-	if f.key.values == (resultcache.Values{}) {
+// outdated reports whether a newer result than that of f is in the cache for k: refresh keys that changed while f ran began
+// another run, or somebody else of its role did, which was quicker.
+func (o *Orchestrators) outdated(f *flight, k resultcache.Key, entry *resultcache.Entry) bool {
+	if f.key.values == (resultcache.Values{}) && k.Role == "" {
 		return false
 	}
-	e, ok := o.cache.Get(f.key.Key)
+	e, ok := o.cache.Get(k)
 	return ok && e.RanAt.After(entry.RanAt)
 }
 

@@ -13,9 +13,10 @@ import (
 // What other replicas fetched is looked for twice: before a request waits, and when its statement has its turn. What is found is
 // from then on like what was fetched here.
 
-// shares reports whether a's result is one for all replicas: the rows of rollups are read here, and what is fetched for one is no result.
+// shares reports whether a's result is one for all replicas: the rows of rollups are read here, what is fetched for one is no
+// result, and each replica asks its own sessions for their role, and believes them by its own clock.
 func (o *Orchestrators) shares(a *asked) bool {
-	return o.cfg.Shared != nil && a.reading == nil && a.into == nil
+	return o.cfg.Shared != nil && a.reading == nil && a.into == nil && a.kind != ForRole
 }
 
 // shared names a's result for all replicas.
@@ -25,9 +26,9 @@ func (a *asked) shared() sharedcache.Key {
 
 // newest returns what is in the cache for a, or else at another replica, fresh or not.
 func (o *Orchestrators) newest(ctx context.Context, a *asked) (*resultcache.Entry, bool) {
-	e, ok := o.cache.Get(a.key.Key)
+	e, ok := o.cache.Get(o.place(a.key))
 	if !ok && o.recall(ctx, a) {
-		e, ok = o.cache.Get(a.key.Key)
+		e, ok = o.cache.Get(o.place(a.key))
 	}
 	return e, ok
 }
@@ -45,7 +46,8 @@ func (o *Orchestrators) recall(ctx context.Context, a *asked) bool {
 	if !o.shares(a) {
 		return false
 	}
-	r, ok := o.cfg.Shared.Get(ctx, a.shared())
+	k := o.place(a.key)
+	r, ok := o.cfg.Shared.Get(ctx, sharedcache.Key{Key: k, Source: a.Source.Digest()})
 	if !ok {
 		return false
 	}
@@ -53,16 +55,17 @@ func (o *Orchestrators) recall(ctx context.Context, a *asked) bool {
 	if err != nil {
 		return false // no memory: the statement will say so
 	}
+	entry.Role = k.Role
 	defer entry.Release()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.news.voids(a.choice.Key, a.seq) {
+	if o.news.voids(r.By, a.seq) {
 		return false // it came in the moment in which the others were purged
 	}
-	if e, ok := o.cache.Get(a.key.Key); ok && !e.RanAt.Before(entry.RanAt) {
+	if e, ok := o.cache.Get(k); ok && !e.RanAt.Before(entry.RanAt) {
 		return false
 	}
-	return o.cache.Put(a.key.Key, entry)
+	return o.cache.Put(k, entry)
 }
 
 // entryOf returns r as an entry of k. Whoever calls it holds the entry.
@@ -73,7 +76,7 @@ func (o *Orchestrators) entryOf(k resultcache.Key, r sharedcache.Result) (*resul
 		return nil, err
 	}
 	e := draft.Entry(r.RanAt)
-	e.Values = r.Values
+	e.Values, e.By, e.Role = r.Values, r.By, r.Role
 	return e, nil
 }
 
@@ -116,6 +119,7 @@ func (o *Orchestrators) adopt(f *flight, r sharedcache.Result, meanwhile bool) b
 		return false
 	}
 	f.adopted = true
+	entry.By = f.choice.Key // it was found under the name of no other credential
 	o.finish(f, entry, nil)
 	return true
 }
@@ -139,9 +143,11 @@ func (o *Orchestrators) share(ctx context.Context, f *flight, entry *resultcache
 	ctx = context.WithoutCancel(ctx) // which ended with f; what is done here has its own end
 	switch {
 	case entry != nil && !superseded:
-		f.load.Put(ctx, sharedcache.Result{Columns: entry.Columns, Rows: entry.Rows, RanAt: entry.RanAt})
+		f.load.Put(ctx, sharedcache.Result{Columns: entry.Columns, Rows: entry.Rows, RanAt: entry.RanAt, Role: entry.Role})
 	case failed(err):
-		o.cfg.Shared.Delete(ctx, *f.shared)
+		for _, k := range o.places(f.key) {
+			o.cfg.Shared.Delete(ctx, sharedcache.Key{Key: k, Source: f.shared.Source})
+		}
 	}
 	f.load.End(ctx)
 }

@@ -86,6 +86,7 @@ type Result struct {
 	Rows        *Rows // one element per column, of the types driverfactory.Rows promises
 	RunAs       driverfactory.RunAs
 	Cached      bool         // it came from the cache
+	OfRole      bool         // where somebody of the same role may have fetched it, under their credential
 	Stale       bool         // and is not known to be fresh: a newer one, or the answer of a refresh key, was not ready in time
 	RefreshedAt time.Time    // when the statement ran; of a rollup, when the oldest of its rows were fetched
 	Rollup      string       // the name of the pre-aggregation that answered; empty for the source

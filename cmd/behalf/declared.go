@@ -77,7 +77,7 @@ func declaredSources(cfg config.Config, check func(driverfactory.Source) error) 
 	for _, s := range cfg.DataSources {
 		src := driverfactory.Source{
 			Domain: domains.DefaultID, Name: s.Name, Rev: 1, Type: s.Type, Options: s.Options, OAuthApp: s.OAuthApp,
-			CredentialsKey: s.CredentialsKey, Fallback: driverfactory.Fallback(s.Fallback),
+			CredentialsKey: s.CredentialsKey, Fallback: driverfactory.Fallback(s.Fallback), CacheScope: driverfactory.CacheScope(s.CacheScope),
 			Limits: driverfactory.Limits(s.Limits), Liveness: driverfactory.Liveness(s.Liveness),
 		}
 		if a := s.ServiceAccount; a != nil {

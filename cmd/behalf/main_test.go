@@ -112,6 +112,8 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"a configuration that is not there", "", nil, []string{"serve", "--config", "nope.yaml"}, exitInvalid, []string{"nope.yaml: cannot read the configuration"}},
 		{"a source with a wrong option", "", map[string]string{"behalf.yaml": "data_sources:\n  - {name: default, type: databricks, options: {hots: x, http_path: /sql/1.0/warehouses/a}}\n"}, []string{"serve"}, exitInvalid,
 			[]string{`behalf.yaml:2:5: data source "default": `, "hots"}},
+		{"a source that shares by what it cannot tell", "", map[string]string{"behalf.yaml": "data_sources:\n  - {name: default, type: databricks, cache_scope: role, options: {host: x, http_path: /sql/1.0/warehouses/a}}\n"}, []string{"serve"}, exitInvalid,
+			[]string{`behalf.yaml:2:5: data source "default": cache_scope: role needs sessions that tell`, "those of databricks cannot; sources of these types can: mysql, postgres, snowflake"}},
 		{"a variable that is not set, found by --check", "", map[string]string{"behalf.yaml": "users:\n  - {username: carol, password: {env: HOME_OF_NOBODY}}\n"}, []string{"serve", "--check"}, exitInvalid,
 			[]string{`behalf.yaml:2:39: users[0].password: the environment variable HOME_OF_NOBODY is not set`}},
 		{"objects that are wrong, found by --check, all at once", "", map[string]string{

@@ -106,6 +106,7 @@ func TestWarehouse(t *testing.T, open func(t *testing.T) Server) {
 		{"a table is made with a token that was refreshed, unseen", testMakeExpired},
 		{"a table is made on a session in place of a lost one", testMakeLost},
 		{"nothing is made where nothing can be written", testMakeNothing},
+		{"a session tells its role, if the sources may share by it", testRole},
 		{"a closed driver leaves nothing behind", testLeak},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -180,6 +181,35 @@ func query(ctx context.Context, d driverfactory.Driver, sql string, args ...any)
 			return r.Columns(), out, err
 		}
 		out = append(out, row)
+	}
+}
+
+// testRole checks that two sessions of one person tell the same role, before a statement and beside it. A warehouse that cannot
+// tell one has no sources that share by it.
+func testRole(t *testing.T, w *world) {
+	w.Source.CacheScope = driverfactory.CacheRole
+	err := w.factory.Check(w.Source)
+	if _, tells := w.Warehouse.(driverfactory.RoleTeller); !tells {
+		e := wantFault(t, err, fault.Invalid, "invalid_data_source")
+		if len(e.Fields) != 1 || e.Fields[0].Pointer != "cache_scope" {
+			t.Errorf("Check = %+v, want the field cache_scope", e.Fields)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatalf("Check = %v", err)
+	}
+	_, d := w.open(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	rows, err := d.Query(ctx, driverfactory.Statement{SQL: "SELECT 1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	role, err := d.(driverfactory.Roles).Role(ctx) // in another session
+	if err != nil || role == "" || role != rows.(driverfactory.RoleRows).Role() {
+		t.Errorf("Role = %q, %v, and that of rows %q; want the same, and a known one", role, err, rows.(driverfactory.RoleRows).Role())
 	}
 }
 

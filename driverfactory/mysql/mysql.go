@@ -33,10 +33,11 @@ import (
 type Warehouse struct{}
 
 var (
-	_ driverfactory.Warehouse = (*Warehouse)(nil)
-	_ driverfactory.Explainer = (*Warehouse)(nil)
-	_ driverfactory.Reacher   = (*Warehouse)(nil)
-	_ driverfactory.Writer    = (*Warehouse)(nil)
+	_ driverfactory.Warehouse  = (*Warehouse)(nil)
+	_ driverfactory.Explainer  = (*Warehouse)(nil)
+	_ driverfactory.Reacher    = (*Warehouse)(nil)
+	_ driverfactory.RoleTeller = (*Warehouse)(nil)
+	_ driverfactory.Writer     = (*Warehouse)(nil)
 )
 
 // New returns a Warehouse.
@@ -212,6 +213,18 @@ func (w *Warehouse) Reach(ctx context.Context, src driverfactory.Source) error {
 		return err
 	}
 	return conn.Close()
+}
+
+// AskRole implements driverfactory.RoleTeller. A server without roles, such as MySQL 5.7, does not know the function.
+func (w *Warehouse) AskRole() string { return "SELECT CURRENT_USER(), CURRENT_ROLE()" }
+
+// Role returns the account whose rights count, which those who log in may share, with its active roles: an account has
+// rights of its own beside theirs, so that the roles alone would say too little.
+func (w *Warehouse) Role(row []string) string {
+	if row[0] == "" {
+		return ""
+	}
+	return driverfactory.JoinRole(row...)
 }
 
 // TokenAtLogin is true: a session goes on after its token ended.

@@ -28,10 +28,11 @@ import (
 type Warehouse struct{}
 
 var (
-	_ driverfactory.Warehouse = (*Warehouse)(nil)
-	_ driverfactory.Explainer = (*Warehouse)(nil)
-	_ driverfactory.Reacher   = (*Warehouse)(nil)
-	_ driverfactory.Writer    = (*Warehouse)(nil)
+	_ driverfactory.Warehouse  = (*Warehouse)(nil)
+	_ driverfactory.Explainer  = (*Warehouse)(nil)
+	_ driverfactory.Reacher    = (*Warehouse)(nil)
+	_ driverfactory.RoleTeller = (*Warehouse)(nil)
+	_ driverfactory.Writer     = (*Warehouse)(nil)
 )
 
 // New returns a Warehouse.
@@ -239,6 +240,21 @@ type connectError struct{ err error }
 
 func (e *connectError) Error() string { return "postgres: connect: " + e.err.Error() }
 func (e *connectError) Unwrap() error { return e.err }
+
+// AskRole implements driverfactory.RoleTeller.
+func (w *Warehouse) AskRole() string {
+	return "SELECT current_user::text, current_schemas(true)::text"
+}
+
+// Role returns the role whose rights count, and the schemas in which names are looked for, which may be set for whoever
+// logged in. Everything else that the server goes by is that role's: what it inherits, and whether row policies are for it
+// at all (SUPERUSER, BYPASSRLS).
+func (w *Warehouse) Role(row []string) string {
+	if row[0] == "" {
+		return ""
+	}
+	return driverfactory.JoinRole(row...)
+}
 
 // TokenAtLogin is true: a session goes on after its token ended.
 func (w *Warehouse) TokenAtLogin() bool { return true }

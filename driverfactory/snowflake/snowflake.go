@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"database/sql/driver"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -40,10 +41,11 @@ type Warehouse struct {
 }
 
 var (
-	_ driverfactory.Warehouse = (*Warehouse)(nil)
-	_ driverfactory.Explainer = (*Warehouse)(nil)
-	_ driverfactory.Reacher   = (*Warehouse)(nil)
-	_ driverfactory.Writer    = (*Warehouse)(nil)
+	_ driverfactory.Warehouse  = (*Warehouse)(nil)
+	_ driverfactory.Explainer  = (*Warehouse)(nil)
+	_ driverfactory.Reacher    = (*Warehouse)(nil)
+	_ driverfactory.RoleTeller = (*Warehouse)(nil)
+	_ driverfactory.Writer     = (*Warehouse)(nil)
 )
 
 // Quiet stops what the driver does beside its work: it asks the metadata addresses of clouds where it runs, and it
@@ -308,6 +310,26 @@ func (w *Warehouse) Reach(ctx context.Context, src driverfactory.Source) error {
 
 // CurrentUser implements driverfactory.Namer.
 func (w *Warehouse) CurrentUser() string { return "SELECT CURRENT_USER()" }
+
+// AskRole implements driverfactory.RoleTeller.
+func (w *Warehouse) AskRole() string {
+	return "SELECT CURRENT_ROLE(), CURRENT_SECONDARY_ROLES(), CURRENT_DATABASE(), CURRENT_SCHEMA()"
+}
+
+// Role returns the role, and the schema in which names are looked for, which is the user's own where the source names none.
+// Where secondary roles are active, the rights of a session are those of all roles that its user was granted, now and later:
+// then the role says too little, and is not known.
+func (w *Warehouse) Role(row []string) string {
+	var secondary struct{ Roles, Value string }
+	if err := json.Unmarshal([]byte(row[1]), &secondary); err != nil || secondary.Roles != "" ||
+		secondary.Value != "" && secondary.Value != "NONE" {
+		return ""
+	}
+	if row[0] == "" {
+		return ""
+	}
+	return driverfactory.JoinRole(row[0], row[2], row[3])
+}
 
 // TokenAtLogin is true: a session goes on after its token ended.
 func (w *Warehouse) TokenAtLogin() bool { return true }

@@ -31,6 +31,10 @@ func (h *Handler) listSources(ctx context.Context, _ *struct{}) (*sourcesOutput,
 		if fallback == "" {
 			fallback = driverfactory.FallbackDeny
 		}
+		scope := s.Source.CacheScope
+		if scope == "" {
+			scope = driverfactory.CacheUser
+		}
 		live := s.Liveness
 		if live.State == "" {
 			live.State = "unknown"
@@ -38,7 +42,7 @@ func (h *Handler) listSources(ctx context.Context, _ *struct{}) (*sourcesOutput,
 		live.Required = s.Source.Liveness.Required
 		out.Body.Items = append(out.Body.Items, DataSource{
 			Name: s.Source.Name, Type: s.Source.Type, Domain: s.Source.Domain, OAuthApp: s.Source.OAuthApp,
-			Fallback: string(fallback), ServiceAccount: s.Source.ServiceAccount != nil, Liveness: live,
+			Fallback: string(fallback), CacheScope: string(scope), ServiceAccount: s.Source.ServiceAccount != nil, Liveness: live,
 		})
 	}
 	return out, nil

@@ -487,6 +487,7 @@ type DataSource struct {
 	Domain         string   `json:"domain"`
 	OAuthApp       string   `json:"oauth_app" doc:"The slug of the OAuth app that people connect to use it as themselves; empty when there is none."`
 	Fallback       string   `json:"fallback" enum:"deny,service_account" doc:"What a person gets who has not connected."`
+	CacheScope     string   `json:"cache_scope" enum:"user,role" doc:"Who is answered from the cached rows that a person fetched: that person, or whoever has the same role there."`
 	ServiceAccount bool     `json:"service_account" doc:"Whether it has one."`
 	Liveness       Liveness `json:"liveness"`
 }
@@ -530,7 +531,7 @@ type Query struct {
 	RequestID  string     `json:"request_id"`
 	DataSource string     `json:"data_source"`
 	Domain     string     `json:"domain"`
-	Kind       string     `json:"kind" enum:"statement,refresh_key,rollup_read,rollup_build"`
+	Kind       string     `json:"kind" enum:"statement,refresh_key,role,rollup_read,rollup_build"`
 	Of         string     `json:"of" doc:"Whose refresh key, or which pre-aggregation; empty for a statement."`
 	Statement  string     `json:"statement" doc:"Stands for its text: a hash, as in the log."`
 	RunAs      string     `json:"run_as" enum:"user,service_account"`

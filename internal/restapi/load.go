@@ -244,6 +244,9 @@ func (b *body) add(a *answered) error {
 	out = appendRunAs(append(out, `,"runAs":`...), a.result.RunAs)
 	out = append(out, `,"cached":`...)
 	out = strconv.AppendBool(out, a.result.Cached)
+	if a.result.OfRole {
+		out = append(out, `,"cacheScope":"role"`...)
+	}
 	if a.showKeys && len(a.result.RefreshKeys) > 0 {
 		out = appendRefreshKeys(append(out, `,"refreshKeyValues":`...), a.result.RefreshKeys)
 	}

@@ -382,11 +382,25 @@ func TestEveryKindHasAnAnswer(t *testing.T) {
 	}
 }
 
+func TestAnAnswerFromTheRowsOfARoleSaysSo(t *testing.T) {
+	for _, ofRole := range []bool{true, false} {
+		f := newFront(t, func(r orchestrator.Request) (*orchestrator.Result, error) {
+			res, err := shipped(r)
+			res.Cached, res.OfRole = true, ofRole
+			return res, err
+		})
+		body := f.get("load", daily).Body.String()
+		if got := strings.Contains(body, `"cached":true,"cacheScope":"role","data"`); got != ofRole || strings.Contains(body, "cacheScope") != ofRole {
+			t.Errorf("of a role: %t, and the answer is %s", ofRole, body)
+		}
+	}
+}
+
 func TestRunAsHeader(t *testing.T) {
 	svc := driverfactory.RunAs{Identity: driverfactory.IdentityServiceAccount, Account: `svc "ro"`, Username: "zoë", Reason: "not_connected"}
 	h := http.Header{}
-	setRunAs(h, []*orchestrator.Result{{RunAs: asAlice, Cached: true}, {RunAs: svc}, {RunAs: svc}})
-	want := `user;username="alice";cached, service_account;account="svc \"ro\"";username=%"zo%c3%ab";reason="not_connected"`
+	setRunAs(h, []*orchestrator.Result{{RunAs: asAlice, Cached: true}, {RunAs: asAlice, Cached: true, OfRole: true}, {RunAs: svc}, {RunAs: svc}})
+	want := `user;username="alice";cached, user;username="alice";cached;cache-scope="role", service_account;account="svc \"ro\"";username=%"zo%c3%ab";reason="not_connected"`
 	if got := h.Get("Behalf-Run-As"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -41,6 +41,9 @@ func setRunAs(h http.Header, results []*orchestrator.Result) {
 		if r.Cached {
 			item += ";cached"
 		}
+		if r.OfRole {
+			item += `;cache-scope="role"`
+		}
 		if !seen[item] {
 			seen[item] = true
 			items = append(items, item)

@@ -36,6 +36,7 @@ type Cache struct {
 type item struct {
 	cache     *Cache
 	key       Key
+	by        driverfactory.PoolKey // the credential that fetched it
 	entry     *Entry
 	bytes     int64 // of the entry and its forms
 	expires   time.Time
@@ -106,7 +107,8 @@ func (c *Cache) Get(k Key) (*Entry, bool) {
 }
 
 // Put stores e for k in place of what there was, and reports whether it did: an entry that is too large for the cache
-// is not stored, and what was there is gone all the same. An entry may be put once.
+// is not stored, and what was there is gone all the same; nor is one for another role than it was fetched under. An entry may
+// be put once.
 func (c *Cache) Put(k Key, e *Entry) bool {
 	now := c.cfg.Now()
 	c.mu.Lock()
@@ -114,11 +116,18 @@ func (c *Cache) Put(k Key, e *Entry) bool {
 	if old := c.items[k]; old != nil {
 		c.remove(old)
 	}
+	by := k.Scope
+	if k.Role != "" {
+		by = e.By
+		if k.Role != e.Role || k.Scope != (Key{Scope: by}).OfRole(e.Role).Scope {
+			return false
+		}
+	}
 	if e.size > c.cfg.MaxEntryBytes {
 		return false
 	}
-	o := c.ownerNamed(ownerOf(k.Scope))
-	it := &item{cache: c, key: k, entry: e, expires: now.Add(c.cfg.TTL), owner: o}
+	o := c.ownerNamed(ownerOf(by))
+	it := &item{cache: c, key: k, by: by, entry: e, expires: now.Add(c.cfg.TTL), owner: o}
 	it.used, it.age, it.owned = c.used.PushFront(it), c.age.PushFront(it), o.items.PushFront(it)
 	c.items[k] = it
 	if e.cache == nil {
@@ -126,6 +135,9 @@ func (c *Cache) Put(k Key, e *Entry) bool {
 	}
 	e.item.Store(it)
 	c.count(e, 0) // as held: it is the cache's
+	if k.Role != "" {
+		e.owner = "" // from now on others may hold it, at the expense of themselves and not of who fetched it
+	}
 	c.grow(it, e.size)
 	return true
 }
@@ -139,8 +151,8 @@ func (c *Cache) Delete(k Key) {
 	}
 }
 
-// Purge removes what principal owns and match agrees to, and returns how many entries that were. principal is a
-// Principal.Key; empty means everybody, the service accounts included.
+// Purge removes what principal owns and match agrees to the credential of, and returns how many entries that were: what they
+// fetched for others of their role, too. principal is a Principal.Key; empty means everybody, the service accounts included.
 func (c *Cache) Purge(principal string, match func(driverfactory.PoolKey) bool) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,7 +168,7 @@ func (c *Cache) Purge(principal string, match func(driverfactory.PoolKey) bool) 
 	for el := within.Front(); el != nil; {
 		it := el.Value.(*item)
 		el = el.Next() // before remove, which unlinks it
-		if match(it.key.Scope) {
+		if match(it.by) {
 			c.remove(it)
 			n++
 		}

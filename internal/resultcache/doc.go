@@ -2,7 +2,9 @@
 //
 // What keeps people apart is the Key. It holds the whole driverfactory.PoolKey of the credential that ran the
 // statement, so a lookup under one credential cannot find what another one fetched, however equal their statements
-// are. The statement itself is in the key as a digest: the cache holds neither SQL nor arguments, and a value of any
+// are. What was fetched under a role of a warehouse may be kept for everybody of that role (Key.OfRole): under the same
+// without the person, and only if its Entry says that a session of that role fetched it, and by which credential, with which it
+// goes. The statement itself is in the key as a digest: the cache holds neither SQL nor arguments, and a value of any
 // type but those of a row is refused, so no secret can be put into it by mistake.
 //
 //	Put ─▶ [ newest … oldest use ] ─▶ evicted when all bytes, one owner's bytes or the time to live are used up

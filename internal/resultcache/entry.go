@@ -21,12 +21,17 @@ const (
 // maxForms bounds the encoded forms of one entry.
 const maxForms = 4
 
-// Entry is one result. Columns, Rows, RanAt and Values are read-only from the moment it is made; it is safe for concurrent use.
+// Entry is one result. What is exported of it is read-only from the moment it is made; it is safe for concurrent use.
 type Entry struct {
 	Columns []driverfactory.Column
 	Rows    *rowset.Rows
 	RanAt   time.Time // when the statement ran
 	Values  Values    // of the refresh keys when it was asked for; set before the entry is Put
+
+	// By is the credential that fetched it, and Role what the session told that it ran under, "" where it is not known or
+	// does not matter. They are set before the entry is Put, too.
+	By   driverfactory.PoolKey
+	Role string
 
 	size  int64                  // of columns and rows
 	item  atomic.Pointer[item]   // its place in the cache; nil when it is in none

@@ -91,7 +91,7 @@ func (d *Draft) Discard() {
 
 // Lend holds e for reader, a Principal.Key, until Return; "" is nobody in particular. An entry that is neither cached nor
 // held any more counts again, without being asked for: whoever got it a moment ago still has it. What a service account
-// fetched is everybody's, and counts as the reader's as well while they read it: it fails with ErrShare when that is more
+// fetched is everybody's, as what is kept for a role is, and counts as the reader's as well while they read it: it fails with ErrShare when that is more
 // than may be held for one person, so that no one person takes all there is for everybody.
 func (e *Entry) Lend(reader string) error {
 	c := e.cache

@@ -9,12 +9,27 @@ import (
 	"github.com/behalf-project/behalf/internal/fault"
 )
 
-// Key names a result: under which credential, of which statement, and by which refresh keys. It is comparable, and equal
-// only to a key of the same credential and the same statements.
+// Key names a result: under which credential, or of which role, of which statement, and by which refresh keys. It is
+// comparable, and equal only to a key of the same credential or role and the same statements.
 type Key struct {
-	Scope     driverfactory.PoolKey
+	Scope     driverfactory.PoolKey // of a role: what is left of it without the person
+	Role      string                // empty: the credential's alone
 	Statement [sha256.Size]byte
 }
+
+// OfRole returns the key under which everybody of this role finds what k is. It is k itself for a role that is not known,
+// and for a service account, whose results are everybody's already.
+func (k Key) OfRole(role string) Key {
+	if role == "" || k.Scope.Service {
+		return k
+	}
+	k.Scope.Principal, k.Scope.Epoch = driverfactory.Principal{}, 0
+	k.Role = role
+	return k
+}
+
+// RoleKey returns the key of what is known of the role of scope. No statement has it.
+func RoleKey(scope driverfactory.PoolKey) Key { return Key{Scope: scope} }
 
 // KeyOf returns the key of the statement s under the credential scope, whose result is refreshed by the answers of keys.
 // It fails with fault.Invalid when an argument is of a type that driverfactory.Statement does not allow.

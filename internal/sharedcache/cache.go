@@ -114,11 +114,20 @@ func orDefault[T int64 | time.Duration](v *T, def T) {
 
 // Get returns the result for k that a replica put, if it is there. Whatever is wrong, it is not.
 func (c *Cache) Get(ctx context.Context, k Key) (Result, bool) {
+	role, found := k.Role, true
+	if role != "" {
+		k, found = c.holder(ctx, k)
+	}
 	p, ok := c.place(k)
 	if !ok {
 		return Result{}, false
 	}
-	v, ok := c.read(ctx, p)
+	var v value
+	if ok = false; found {
+		v, ok = c.read(ctx, p)
+		ok = ok && (role == "" || v.Role == role)
+		v.By = k.Scope
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ok {
@@ -129,8 +138,12 @@ func (c *Cache) Get(ctx context.Context, k Key) (Result, bool) {
 	return v.Result, ok
 }
 
-// Delete removes the result for k.
+// Delete removes the result for k: of a role, for all but who fetched it.
 func (c *Cache) Delete(ctx context.Context, k Key) {
+	if k.Role != "" {
+		c.release(ctx, k)
+		return
+	}
 	if p, ok := c.place(k); ok {
 		c.call(ctx, func(ctx context.Context) error { return c.cfg.Store.Delete(ctx, p.value) })
 	}

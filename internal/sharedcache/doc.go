@@ -23,6 +23,15 @@
 // replica purges when it hears of a revocation, so none waits for another. A replica whose purge does not reach the Store
 // goes without that owner's values until it does.
 //
+// # Roles
+//
+// A result that is for everybody of a role lies where every other result of its credential does, with the role in it. Under a
+// name made of the role is only which credential that is, sealed like a value:
+//
+//	role ─▶ who fetched it last ─▶ the owner's value, if it is of that role
+//
+// So it goes with the generation of who fetched it, and what the same credential fetched under another role since is not found.
+//
 // # One loader
 //
 // Of several replicas that miss the same result at once, one runs the statement and the others wait for its value:

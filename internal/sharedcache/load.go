@@ -14,6 +14,7 @@ type Load struct {
 	Mine bool // this replica is the loader; false: another one is, or everybody runs it for themselves
 
 	cache  *Cache
+	key    Key
 	place  place
 	name   string // of its lease: nobody waits for a result of other values
 	values resultcache.Values
@@ -49,7 +50,7 @@ func (c *Cache) Begin(ctx context.Context, k Key, values resultcache.Values) *Lo
 	if !ok {
 		return nil
 	}
-	l := &Load{cache: c, place: p, name: p.lease(values), values: values, in: g, lease: random()}
+	l := &Load{cache: c, key: k, place: p, name: p.lease(values), values: values, in: g, lease: random()}
 	there := l.take(ctx)
 	if !l.Mine && len(there) == generationSize {
 		l.other = there
@@ -157,6 +158,9 @@ func (l *Load) Put(ctx context.Context, r Result) {
 		}
 		err = c.cfg.Store.Set(ctx, l.place.value, sealed, c.cfg.TTL)
 		put = err == nil
+		if put && r.Role != "" {
+			err = c.hold(ctx, Key{Key: l.key.OfRole(r.Role), Source: l.key.Source}, l.key.Scope, l.in.everybodys)
+		}
 		return err
 	})
 	if put {

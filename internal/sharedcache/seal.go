@@ -22,6 +22,9 @@ type Result struct {
 	Rows    *rowset.Rows
 	RanAt   time.Time
 	Values  resultcache.Values // of its refresh keys
+
+	By   driverfactory.PoolKey // the credential that fetched it; Put knows it
+	Role string                // that the result is for, too; empty: for that credential only
 }
 
 // everybodys is the name of everybody's generation. It is the only one that is no hash.
@@ -99,15 +102,21 @@ func (p place) aead(g generations) (a cipher.AEAD, bound []byte, err error) {
 	if !g.whole() {
 		return nil, nil, errors.New("there is no generation")
 	}
-	h := hmac.New(sha256.New, p.key[:])
-	h.Write(g.everybodys)
-	h.Write(g.owners)
+	a, err = newAEAD(p.key, g.everybodys, g.owners)
+	return a, []byte(p.value), err
+}
+
+// newAEAD returns what seals and opens under key in these generations.
+func newAEAD(key [32]byte, generations ...[]byte) (cipher.AEAD, error) {
+	h := hmac.New(sha256.New, key[:])
+	for _, g := range generations {
+		h.Write(g)
+	}
 	block, err := aes.NewCipher(h.Sum(nil))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	a, err = cipher.NewGCMWithRandomNonce(block)
-	return a, []byte(p.value), err
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // seal returns v as it is kept at p, and opens there only.
@@ -140,7 +149,7 @@ type value struct {
 }
 
 // format begins every value that this version writes and reads. Replicas of versions with different ones share nothing.
-const format = 1
+const format = 2
 
 // maxColumns and maxRows are more than any result has.
 const (
@@ -148,21 +157,25 @@ const (
 	maxRows    = 1 << 24
 )
 
-// encode writes v: the format, by, the end and RanAt in nanoseconds, Values, the columns, the number of rows and the rows.
+// encode writes v: the format, by, the end and RanAt in nanoseconds, Values, Role, the columns, the number of rows and the rows.
 func (v value) encode() []byte {
 	b := make([]byte, 0, 256+32*len(v.Columns)+int(v.Rows.Size()))
 	b = append(append(b, format), v.by...)
 	b = binary.BigEndian.AppendUint64(b, uint64(v.end.UnixNano()))
 	b = binary.BigEndian.AppendUint64(b, uint64(v.RanAt.UnixNano()))
 	b = append(b, v.Values[:]...)
+	b = appendText(b, v.Role)
 	b = binary.AppendUvarint(b, uint64(len(v.Columns)))
 	for _, c := range v.Columns {
-		for _, text := range []string{c.Name, c.Type} {
-			b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
-		}
+		b = appendText(appendText(b, c.Name), c.Type)
 	}
 	b = binary.AppendUvarint(b, uint64(v.Rows.Len()))
 	return v.Rows.AppendTo(b)
+}
+
+// appendText writes text with its length.
+func appendText(b []byte, text string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
 // decode reads what encode wrote, and fails for anything else. The rows are in b.
@@ -174,6 +187,7 @@ func decode(b []byte) (v value, err error) {
 	v.by = r.bytes(generationSize)
 	v.end, v.RanAt = r.time(), r.time()
 	copy(v.Values[:], r.bytes(len(v.Values)))
+	v.Role = r.text()
 	n := r.number(maxColumns)
 	for range n {
 		c := driverfactory.Column{Name: r.text(), Type: r.text()}

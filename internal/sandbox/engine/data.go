@@ -80,6 +80,8 @@ CREATE MACRO "default".nvl(a, b) AS coalesce(a, b);
 CREATE MACRO public.convert_timezone(tz, ts) AS timezone(tz, CAST(ts AS TIMESTAMPTZ)),
   (src, dst, ts) AS timezone(dst, timezone(src, CAST(ts AS TIMESTAMP)));
 CREATE MACRO public.current_user() AS upper(getvariable('app_user'));
+CREATE MACRO public.current_role() AS nullif(getvariable('app_role'), '');
+CREATE MACRO public.current_secondary_roles() AS getvariable('app_secondary_roles');
 CREATE MACRO public.current_database() AS 'DEMO';
 CREATE MACRO public.current_schema() AS 'PUBLIC';
 CREATE MACRO public.current_version() AS '9.0.0';

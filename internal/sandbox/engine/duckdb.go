@@ -110,7 +110,7 @@ func (e *Engine) query(ctx context.Context, q Query) (*Rows, error) {
 	switch {
 	case len(q.SQL) > maxSQL:
 		return nil, &Error{Kind: Syntax, Message: fmt.Sprintf("the statement is longer than %d bytes", maxSQL)}
-	case strings.ContainsRune(q.SQL+q.Identity+q.TimeZone, 0): // where a C string would end
+	case strings.ContainsRune(q.SQL+q.Identity+q.TimeZone+q.Role+q.SecondaryRoles, 0): // where a C string would end
 		return nil, &Error{Kind: Syntax, Message: "the statement holds a NUL character"}
 	}
 	if wait := q.Dialect.sleepHint(q.SQL); wait > 0 {
@@ -139,7 +139,8 @@ func (e *Engine) run(ctx context.Context, conn *sql.Conn, q Query, text string) 
 		zone = "UTC"
 	}
 	if _, err := conn.ExecContext(ctx, "USE demo."+ident(q.Dialect.schema())+"; SET VARIABLE app_user = "+
-		literal(q.Identity)+"; SET TimeZone = "+literal(zone)); err != nil {
+		literal(q.Identity)+"; SET VARIABLE app_role = "+literal(q.Role)+"; SET VARIABLE app_secondary_roles = "+literal(q.SecondaryRoles)+
+		"; SET TimeZone = "+literal(zone)); err != nil {
 		return nil, err
 	}
 	p, err := e.plan(ctx, conn, text)

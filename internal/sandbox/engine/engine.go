@@ -62,6 +62,9 @@ type Query struct {
 	SQL       string
 	Args      []any  // positional values, or sql.NamedArg
 	TimeZone  string // of the session; default UTC
+
+	Role           string // of the session, in Snowflake; it gives no rights here, which are the identity's
+	SecondaryRoles string // of the session, as Snowflake writes them
 }
 
 // Type is the type of a column, and says which Go type Rows.Values has in it.

@@ -102,7 +102,8 @@ func (s *Server) begin(r *http.Request, found *session, req queryRequest, args [
 	if how = s.levers; how.cuts > 0 {
 		s.levers.cuts--
 	}
-	run := engine.Query{ID: q.id, Warehouse: "snowflake", Identity: found.user, Dialect: engine.Snowflake, SQL: req.SQL, Args: args, TimeZone: found.zone.String()}
+	run := engine.Query{ID: q.id, Warehouse: "snowflake", Identity: found.user, Dialect: engine.Snowflake, SQL: req.SQL, Args: args, TimeZone: found.zone.String(),
+		Role: found.role, SecondaryRoles: found.secondary}
 	names := [...]string{found.database, found.schema, found.warehouse, found.role}
 	base := "http://" + r.Host
 	s.running.Go(func() {

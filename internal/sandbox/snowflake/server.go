@@ -35,7 +35,10 @@ type Config struct {
 	PAT    bearer.Resolver // of AUTHENTICATOR PROGRAMMATIC_ACCESS_TOKEN
 	// Password says whether a user has that password, for logins without an AUTHENTICATOR of the above.
 	Password func(user string, password secret.Text) bool
-	Log      *zap.Logger // default: no logging
+	// Role returns the role that a session of user has whose login names none, and all secondary roles that user has been
+	// granted and that are active. Default: PUBLIC, and none.
+	Role func(user string) (role string, secondary []string)
+	Log  *zap.Logger // default: no logging
 }
 
 // The bounds of the account, and the lives that the real service gives.
@@ -56,6 +59,7 @@ type Server struct {
 	oauth    bearer.Resolver
 	pat      bearer.Resolver
 	password func(string, secret.Text) bool
+	role     func(string) (string, []string)
 	log      *zap.Logger
 
 	running sync.WaitGroup // the queries' goroutines
@@ -81,6 +85,7 @@ type session struct {
 	schema        string
 	warehouse     string
 	role          string
+	secondary     string            // roles, as CURRENT_SECONDARY_ROLES shows them
 	requests      map[string]*query // by requestId
 	order         []*query          // oldest first
 }
@@ -88,7 +93,7 @@ type session struct {
 // New returns an account over cfg.
 func New(cfg Config) *Server {
 	s := &Server{
-		engine: cfg.Engine, oauth: cfg.OAuth, pat: cfg.PAT, password: cfg.Password, log: cfg.Log,
+		engine: cfg.Engine, oauth: cfg.OAuth, pat: cfg.PAT, password: cfg.Password, role: cfg.Role, log: cfg.Log,
 		sessions: map[int64]*session{}, byToken: map[string]*session{}, queries: map[string]*query{},
 	}
 	if s.log == nil {
@@ -102,6 +107,9 @@ func New(cfg Config) *Server {
 	}
 	if s.password == nil {
 		s.password = func(string, secret.Text) bool { return false }
+	}
+	if s.role == nil {
+		s.role = func(string) (string, []string) { return "PUBLIC", nil }
 	}
 	return s
 }
@@ -212,11 +220,15 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	q := r.URL.Query()
+	role, secondary := s.role(user)
+	if named := q.Get("roleName"); named != "" {
+		role = named
+	}
 	token, master := newToken(), newToken()
 	now := time.Now()
 	found := &session{
 		user: user, zone: zone, token: token.Hash(), expires: now.Add(sessionLife), master: master.Hash(), masterExpires: now.Add(masterLife),
-		database: q.Get("databaseName"), schema: q.Get("schemaName"), warehouse: q.Get("warehouse"), role: q.Get("roleName"), requests: map[string]*query{},
+		database: q.Get("databaseName"), schema: q.Get("schemaName"), warehouse: q.Get("warehouse"), role: role, secondary: secondaryRoles(secondary), requests: map[string]*query{},
 	}
 	s.drop(func(old *session) bool { return now.After(old.masterExpires) })
 	s.mu.Lock()
@@ -273,6 +285,19 @@ func (s *Server) whoLogsIn(req loginRequest) (user, code, message string) {
 		return name, "", ""
 	}
 	return name, "390137", "the sandbox logs in by OAUTH, PROGRAMMATIC_ACCESS_TOKEN or password"
+}
+
+// secondaryRoles writes the roles that are active beside that of a session as CURRENT_SECONDARY_ROLES does.
+func secondaryRoles(active []string) string {
+	shown := struct {
+		Roles string `json:"roles"`
+		Value string `json:"value"`
+	}{Roles: strings.Join(active, ",")}
+	if len(active) > 0 {
+		shown.Value = "ALL"
+	}
+	text, _ := json.Marshal(shown) // two strings
+	return string(text)
 }
 
 func newToken() secret.Text { return secret.New("ver:1-" + rand.Text() + rand.Text()) }

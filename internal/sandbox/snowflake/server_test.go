@@ -35,6 +35,7 @@ type account struct {
 	*snowflake.Server
 	engine *engine.Engine
 	tokens *bearer.Static
+	role   func(user string) (string, []string) // default PUBLIC, and no secondary ones
 	host   string
 	port   int
 }
@@ -51,7 +52,7 @@ func start(t *testing.T, rows int) *account {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &account{engine: e, tokens: &bearer.Static{}}
+	a := &account{engine: e, tokens: &bearer.Static{}, role: func(string) (string, []string) { return "PUBLIC", nil }}
 	for _, name := range []string{"alice", "bob", "svc"} {
 		a.tokens.Set(name+"-token", bearer.Holder{Name: name, Status: bearer.Active})
 	}
@@ -59,7 +60,7 @@ func start(t *testing.T, rows int) *account {
 	pats.Set("pat", bearer.Holder{Name: "svc", Status: bearer.Active, Service: true})
 	a.Server = snowflake.New(snowflake.Config{Engine: e, OAuth: a.tokens, PAT: pats, Password: func(user string, password secret.Text) bool {
 		return user == "svc" && password.Equal(secret.New("pw"))
-	}})
+	}, Role: func(user string) (string, []string) { return a.role(user) }})
 	srv := httptest.NewServer(a.Server)
 	t.Cleanup(func() {
 		srv.Close()
@@ -419,5 +420,29 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 				t.Errorf("answer %q, want %s", rec.Body, tt.want)
 			}
 		})
+	}
+}
+
+func TestASessionTellsItsRoles(t *testing.T) {
+	a := start(t, 100)
+	a.role = func(user string) (string, []string) {
+		if user == "bob" {
+			return "ANALYST", []string{"ANALYST", "LOADER"}
+		}
+		return "ANALYST", nil
+	}
+	for _, tt := range []struct{ who, named, role, secondary string }{
+		{"alice", "", "ANALYST", `{"roles":"","value":""}`},
+		{"alice", "Auditor", "Auditor", `{"roles":"","value":""}`},
+		{"bob", "", "ANALYST", `{"roles":"ANALYST,LOADER","value":"ALL"}`},
+	} {
+		var role, secondary string
+		err := a.open(t, func(c *gosnowflake.Config) {
+			oauth(tt.who + "-token")(c)
+			c.Role = tt.named
+		}).QueryRowContext(t.Context(), "SELECT CURRENT_ROLE(), CURRENT_SECONDARY_ROLES()").Scan(&role, &secondary)
+		if err != nil || role != tt.role || secondary != tt.secondary {
+			t.Errorf("%s with %q has (%q, %s), %v, want (%q, %s)", tt.who, tt.named, role, secondary, err, tt.role, tt.secondary)
+		}
 	}
 }

@@ -940,6 +940,11 @@ export interface components {
             waiting_for: string[];
         };
         DataSource: {
+            /**
+             * @description Who is answered from the cached rows that a person fetched: that person, or whoever has the same role there.
+             * @enum {string}
+             */
+            cache_scope: "user" | "role";
             domain: string;
             /**
              * @description What a person gets who has not connected.
@@ -1703,7 +1708,7 @@ export interface components {
             /** @example qry_01jc3v4k9e8r7x2m5n0q6t1w3y */
             id: string;
             /** @enum {string} */
-            kind: "statement" | "refresh_key" | "rollup_read" | "rollup_build";
+            kind: "statement" | "refresh_key" | "role" | "rollup_read" | "rollup_build";
             /** @description Whose refresh key, or which pre-aggregation; empty for a statement. */
             of: string;
             /** @description Who asks. */
