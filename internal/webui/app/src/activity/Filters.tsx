@@ -49,14 +49,14 @@ export function Filters({ search, onSearch, states, sources, hint, whose = true 
       <NativeSelect
         aria-label={t.state}
         value={search.state ?? ""}
-        data={[{ value: "", label: `${t.state}: ${t.any}` }, ...Object.entries(states).map(([value, label]) => ({ value, label }))]}
+        data={[{ value: "", label: t.anyState }, ...Object.entries(states).map(([value, label]) => ({ value, label }))]}
         onChange={(e) => set({ state: e.currentTarget.value })}
       />
       {named && (
         <NativeSelect
           aria-label={t.source}
           value={search.source ?? ""}
-          data={[{ value: "", label: `${t.source}: ${t.any}` }, ...named.map((value) => ({ value, label: value }))]}
+          data={[{ value: "", label: t.anySource }, ...named.map((value) => ({ value, label: value }))]}
           onChange={(e) => set({ source: e.currentTarget.value })}
         />
       )}

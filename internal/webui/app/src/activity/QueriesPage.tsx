@@ -218,7 +218,9 @@ function Query({ row, now, outcome, onCancel }: { row: Row; now: number; outcome
           <As query={q} />
         </Fact>
         <Fact name={t.facts.source}>{q.data_source}</Fact>
-        <Fact name={t.facts.domain}>{q.domain}</Fact>
+        <Fact name={t.facts.domain}>
+          <code>{q.domain}</code>
+        </Fact>
         {q.asked_at && (
           <Fact name={t.facts.asked}>
             <RelativeTime at={q.asked_at} />

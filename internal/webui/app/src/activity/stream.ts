@@ -40,6 +40,7 @@ export async function follow<Item>(topic: Topic, all: boolean, signal: AbortSign
       const events = (rest + value).split("\n\n");
       rest = events.pop() ?? "";
       for (const event of events) {
+        if (connection.signal.aborted) return; // what was on its way is for a view that is no longer shown
         const [, name, data] = /^event: (\w+)\ndata: (.*)$/.exec(event) ?? [];
         if (name === "end") await refuse(data ?? "");
         if (name === topic) onChange(JSON.parse(data ?? "") as Change<Item>);

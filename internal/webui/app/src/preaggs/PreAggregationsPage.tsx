@@ -188,7 +188,9 @@ function One({ of: p }: { of: PreAggregation }) {
         </Fact>
         <Fact name={t.facts.fetched}>{p.shared ? t.sharedWhy : t.ownWhy(who(p.owner))}</Fact>
         <Fact name={t.facts.source}>{p.data_source}</Fact>
-        <Fact name={t.facts.domain}>{p.domain}</Fact>
+        <Fact name={t.facts.domain}>
+          <code>{p.domain}</code>
+        </Fact>
         <Fact name={t.facts.partitions}>{t.number(p.partitions)}</Fact>
         <Fact name={t.facts.rows}>{t.number(p.rows)}</Fact>
         <Fact name={t.facts.bytes}>{size(p.bytes)}</Fact>
