@@ -14,7 +14,7 @@ interface Props {
 /** One row in full, beside the list, which goes on. */
 export function Details({ title, opened, onClose, children }: Props) {
   return (
-    <Drawer opened={opened} onClose={onClose} position="right" size={440} padding="lg" title={<strong>{title}</strong>} closeButtonProps={{ "aria-label": strings.common.close }}>
+    <Drawer opened={opened} onClose={onClose} position="right" size={480} padding="lg" title={<strong>{title}</strong>} closeButtonProps={{ "aria-label": strings.common.close }}>
       {children}
     </Drawer>
   );

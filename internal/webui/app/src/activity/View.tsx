@@ -3,14 +3,13 @@ import type { ComponentType, ReactNode } from "react";
 import { ErrorBlock } from "../ui/ErrorBlock";
 import { EmptyState } from "../ui/EmptyState";
 import { Loading } from "../ui/Loading";
-import classes from "./Live.module.css";
 import { LiveBar, type Shown } from "./LiveBar";
 import { change, type Search } from "./search";
 import { live as t } from "./strings";
 import type { Live } from "./useLive";
 
 interface BarProps {
-  live: Live<never> | Live<{ id: string }>;
+  live: Omit<Live<unknown>, "totals">;
   search: Search;
   onSearch: (search: Search) => void;
   paused: boolean;
@@ -70,7 +69,7 @@ export function List<Row>({ rows, fitting, problem, onRetry, icon, emptyTitle, e
   if (fitting.length > 0) return children(fitting);
   const filtered = Boolean(search.text || search.state || search.source);
   return (
-    <div className={`card ${classes.nothing}`}>
+    <div className="card">
       {rows.length > 0 && filtered ? (
         <EmptyState
           icon={icon}
