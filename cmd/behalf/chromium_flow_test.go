@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/behalf-project/behalf/internal/sandbox/engine"
 	"github.com/behalf-project/behalf/internal/secret"
+	"github.com/behalf-project/behalf/orchestrator"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -427,4 +429,57 @@ func testKeyboard(t *testing.T, c *chromium) {
 	popup.keys("alice" + kb.Tab + c.w.box.Person("alice").Password.Reveal() + kb.Enter)
 	popup.closes()
 	b.sees("Ran as alice")
+}
+
+// testWhatRuns follows one query of alice through the page of queries, with the keys alone: nothing that comes or goes moves
+// the focus, what stands still stands still, and a cancellation says what the database said.
+func testWhatRuns(t *testing.T, c *chromium) {
+	w := c.w
+	w.connect(w.alice, "databricks")
+	b := c.tab(t, w.alice).open("/activity/queries").sees("Nothing waits or runs", "Live")
+	bob := c.tab(t, w.bob).open("/activity/queries").sees("Nothing waits or runs", "Live")
+	carol := c.tab(t, w.carol).open("/activity/queries").sees("Nothing waits or runs", "Live")
+
+	before := w.mark()
+	b.tabTo("button", "Pause")
+	w.asking(w.alice, slowly)
+	b.find("button", "Query (Running)")
+	b.focusIs("button", "Pause") // it is reached before the rows, and no row takes the focus
+	b.tabTo("button", "Query (Running)").keys(kb.Enter)
+	b.within("dialog", "Query").sees("Runs as", "You")
+	b.keys(kb.Escape).gone("dialog", "Query")
+	b.focusIs("button", "Query (Running)")
+
+	carol.click("radio", "Everybody's").find("button", "Query of alice (Running)")
+	if u := carol.address(); u.Query().Get("all") != "true" {
+		t.Errorf("the address of everybody's is %s", u)
+	}
+	bob.sees("0 running, 0 waiting")
+
+	b.keys(kb.Delete).focusIs("button", "Let it run").keys(kb.Enter)
+	b.gone("dialog", "Cancel this query?")
+	b.focusIs("button", "Query (Running)")
+	b.keys(kb.Delete).focusIs("button", "Let it run").tabTo("button", "Cancel query").keys(kb.Enter)
+	b.sees("Cancelled, confirmed by the database.")
+	w.await(before, "alice", "slow_orders", engine.CanceledOut)
+	b.focusIs("button", "Query (Ended)") // it stays as long as it has the focus
+	carol.sees("Nothing waits or runs")
+
+	// Paused, the view says what it does not show.
+	b.tabTo("button", "Pause").keys(kb.Enter)
+	b.focusIs("button", "Resume")
+	w.asking(w.alice, slowly)
+	b.sees("Paused", "1 new, 0 ended since").seesNot("1 running")
+	b.keys(kb.Enter).sees("1 running, 0 waiting")
+
+	// What has ended while it was asked about is named as that.
+	b.tabTo("button", "Query (Running)").keys(kb.Delete).focusIs("button", "Let it run")
+	list, _ := w.server.orchestrators.Queries(orchestrator.Viewer{All: true}, "", 0)
+	for _, q := range list {
+		_, err := w.server.orchestrators.CancelQuery(t.Context(), q.ID, orchestrator.Viewer{All: true})
+		w.must(err)
+	}
+	b.tabTo("button", "Cancel query").keys(kb.Enter)
+	b.sees("Already finished at ")
+	b.expects(http.StatusNotFound, "/api/v1/queries/"+list[0].ID)
 }

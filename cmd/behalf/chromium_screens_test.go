@@ -101,6 +101,35 @@ var screens = []screen{
 	{"deleting", carol, func(b *tab) {
 		b.open("/admin/oauth-apps").click("button", "Actions for Databricks").click("menuitem", "Delete…").find("textbox", "Type Databricks to confirm")
 	}, dialog},
+	{"queries, none", bob, func(b *tab) { b.open("/activity/queries").sees("Nothing waits or runs") }, ""},
+	{"queries", alice, func(b *tab) { b.runs("alice").open("/activity/queries").sees("1 running, 0 waiting") }, ""},
+	{"a query", alice, func(b *tab) {
+		b.runs("alice").open("/activity/queries").click("button", "Query (Running)").within("dialog", "Query").find("button", "Cancel")
+	}, dialog},
+	{"cancelling a query", alice, func(b *tab) {
+		b.runs("alice").open("/activity/queries").click("button", "Cancel Query").focusIs("button", "Let it run")
+	}, dialog},
+	{"queries of everybody", carol, func(b *tab) {
+		b.runs("alice").open("/activity/queries?all=true").find("button", "Query of alice (Running)")
+	}, ""},
+	{"queries that do not fit", carol, func(b *tab) {
+		b.runs("alice").open("/activity/queries?all=true&state=waiting").sees("No query fits these filters.")
+	}, "main"},
+	{"orchestrators", carol, func(b *tab) {
+		b.runs("alice").open("/activity/orchestrators").sees("No two people share an orchestrator", "alice", "Busy")
+	}, ""},
+	{"an orchestrator", carol, func(b *tab) {
+		b.runs("alice").open("/activity/orchestrators").click("button", "alice (Busy)").within("dialog", "alice").find("button", "Flush…")
+	}, dialog},
+	{"draining", carol, func(b *tab) {
+		b.runs("alice").open("/activity/orchestrators").click("button", "Actions: alice").click("menuitem", "Drain…").focusIs("button", "Cancel")
+	}, dialog},
+	{"pre-aggregations", alice, func(b *tab) { b.open("/pre-aggregations").sees("sales.by_day", "Ready", "Yours") }, ""},
+	{"a pre-aggregation", alice, func(b *tab) {
+		b.open("/pre-aggregations").click("button", "sales.by_day (Ready)").within("dialog", "sales.by_day").sees("Its latest build ended well")
+	}, dialog},
+	{"pre-aggregations, none", bob, func(b *tab) { b.open("/pre-aggregations").sees("No pre-aggregation yet") }, "main"},
+	{"pre-aggregations of everybody", carol, func(b *tab) { b.open("/pre-aggregations?all=true").sees("sales.by_day", "alice", "Not updated") }, "main"},
 	{"audit log", carol, func(b *tab) {
 		b.open("/admin/audit").sees("Signed in", "Connected an account").click("button", "Verify the chains").sees("nothing was changed, removed or added")
 	}, ""},
@@ -149,6 +178,7 @@ func testScreens(t *testing.T, c *chromium) {
 	w.box.Snowflake.DropSessions("alice")
 	w.ask(w.alice, atSnowflake) // by which Behalf learns of it
 	w.connect(w.alice, "databricks")
+	w.askRollup(w.alice, ofSales, "sales.by_day")
 	for _, person := range []*browser{nil, w.alice, w.bob, w.carol} {
 		name := "nobody"
 		if person != nil {
@@ -164,6 +194,19 @@ func testScreens(t *testing.T, c *chromium) {
 			}
 		})
 	}
+}
+
+// runs waits until a slow query of a person runs, and asks one where there is none.
+func (b *tab) runs(username string) *tab {
+	b.t.Helper()
+	b.c.slow.Lock()
+	defer b.c.slow.Unlock()
+	before := b.c.w.server.orchestrators.Stats().Running
+	if before == 0 {
+		b.c.w.asking(map[string]*browser{"alice": b.c.w.alice, "bob": b.c.w.bob}[username], slowly)
+	}
+	b.eventually("a slow query runs", func() bool { return b.c.w.server.orchestrators.Stats().Running == 1 })
+	return b
 }
 
 // as returns the tab for a part of its test.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ type chromium struct {
 	w    *world
 	root context.Context // of chromedp
 	axe  string          // the accessibility checker's script
+	slow sync.Mutex      // held while a test waits for its slow query to run
 
 	pictures string // a folder for pictures of the screens; empty when nobody asked for artifacts
 }
@@ -46,6 +48,7 @@ func TestChromium(t *testing.T) {
 		{"pages that are not there, or not for everybody", testRefusals},
 		{"a session that has ended", testSessionEnds},
 		{"signing in, connecting and querying by keyboard alone", testKeyboard},
+		{"what runs is seen live, paused and cancelled, by keyboard alone", testWhatRuns},
 		{"every screen: accessible, in both themes, and 320 px wide", testScreens},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, c) })
@@ -95,6 +98,8 @@ func startChromium(t *testing.T) *chromium {
 		t.Fatalf("Chromium (%s) does not start: %v", program, err)
 	}
 	c := &chromium{w: newWorld(t, worldConfig{}), root: root, axe: string(axe)}
+	c.w.write("model/rollups.yml", rolledUp)
+	c.w.restart()
 	if f := flag.Lookup("test.artifacts"); f != nil && f.Value.String() == "true" {
 		c.pictures = t.ArtifactDir()
 	}

@@ -194,10 +194,14 @@ func (c *orchestratorsList) Run(ctx context.Context, s streams) error {
 	if err := every("/orchestrators", func(path string) (string, error) {
 		var page adminapi.OrchestratorList
 		err := client.Call(ctx, http.MethodGet, path, nil, &page)
-		list.Items = append(list.Items, page.Items...)
+		list.Items, list.Totals = append(list.Items, page.Items...), page.Totals
 		return page.NextCursor, err
 	}); err != nil {
 		return c.explain(err)
+	}
+	if t := list.Totals; c.Output != "json" {
+		fmt.Fprintf(s.Err, "%d of %d orchestrators, %d of %d sessions, %d of %d bytes of results.\n", t.Orchestrators, t.MaxOrchestrators,
+			t.Sessions.Open, t.Sessions.Max, t.Cache.Bytes, t.Cache.MaxBytes)
 	}
 	return c.print(s, list, func(w io.Writer) {
 		fmt.Fprintln(w, "ID\tNAME\tUSER\tSTATE\tSESSIONS\tIDLE\tRUNNING\tWAITING\tRESULTS\tBYTES\tUNUSED FOR")

@@ -180,6 +180,7 @@ func TestAnAdminDrainsAndFlushes(t *testing.T) {
 	if his.State != "warm" || his.Sessions.Idle == 0 || his.Cache.Results == 0 || len(his.People) != 1 || his.People[0].Username != "bob" {
 		t.Errorf("bob's is %+v", his)
 	}
+	says(t, 0, his.ID, "2 of 10000 orchestrators, ", "orchestrators")
 	files := w.parquet()
 	says(t, 0, "", "1 pre-aggregation dropped", "orchestrators", "flush", his.ID)
 	if n := ask(w.bob); n != 1 {

@@ -473,6 +473,7 @@ func (s *server) buildFrontDoors(ctx context.Context, client *oauthapps.Client) 
 		Apps: s.apps, Grants: s.tokens, Flow: s.flow, Providers: client, Sources: sourceStates{s}, Keys: s.store.Keys(),
 		Audit: s.store.Audit(), Record: s.audit.Record, Revocations: s.tokens, Deliveries: s.notices, ClientIP: clientIP, Log: s.log.Named("adminapi"),
 		Queries: s.orchestrators, Orchestrators: s.orchestrators, PreAggregations: s.orchestrators,
+		Bounds: adminapi.Bounds{Orchestrators: s.cfg.Orchestrator.Max, Sessions: s.cfg.Orchestrator.MaxConnections},
 	})
 	if err != nil {
 		return err

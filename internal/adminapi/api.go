@@ -94,6 +94,7 @@ type Config struct {
 	Queries         Queries
 	Orchestrators   Orchestrators
 	PreAggregations PreAggregations
+	Bounds          Bounds // default: not known
 	Events          EventLimits
 
 	ClientIP func(*http.Request) string // default: the peer's address

@@ -54,6 +54,8 @@ type OrchestratorEvent struct {
 	Items []Orchestrator `json:"items" nullable:"false" doc:"New, or other than before."`
 	Gone  []string       `json:"gone" nullable:"false" doc:"Ids of those that were forgotten."`
 	More  bool           `json:"more" doc:"There are more than the 200 that are shown: the first by name."`
+
+	Totals Totals `json:"totals" doc:"Of all there are."`
 }
 
 // topicOrchestrators is the topic that is for admins.
@@ -77,7 +79,7 @@ func (h *Handler) watch(ctx context.Context, in *watchInput) (*huma.StreamRespon
 		}
 	}
 	for _, topic := range slices.Compact(slices.Sorted(slices.Values(in.Topics))) {
-		look := &topicLook{name: topic, sent: map[string][]byte{}, list: func(ctx context.Context) ([]shown, bool) { return h.liveQueries(ctx, v) }}
+		look := &topicLook{name: topic, sent: map[string][]byte{}, list: func(ctx context.Context) seen { return h.liveQueries(ctx, v) }}
 		if topic == topicOrchestrators {
 			look.list = h.liveOrchestrators
 		}
@@ -106,55 +108,66 @@ type shown struct {
 	text json.RawMessage
 }
 
-func (h *Handler) liveQueries(ctx context.Context, v orchestrator.Viewer) (all []shown, more bool) {
+// seen is what a look at a list saw.
+type seen struct {
+	items  []shown
+	more   bool
+	totals json.RawMessage // of orchestrators
+}
+
+func (h *Handler) liveQueries(ctx context.Context, v orchestrator.Viewer) (now seen) {
 	list, next := h.cfg.Queries.Queries(v, "", maxLive)
 	names := map[string]string{}
 	for _, q := range list {
-		all = append(all, show(q.ID, h.query(ctx, q, names)))
+		now.items = append(now.items, shown{q.ID, written(h.query(ctx, q, names))})
 	}
-	return all, next != ""
+	now.more = next != ""
+	return now
 }
 
-func (h *Handler) liveOrchestrators(ctx context.Context) (all []shown, more bool) {
+func (h *Handler) liveOrchestrators(ctx context.Context) (now seen) {
 	list, next := h.cfg.Orchestrators.List("", maxLive)
 	names := map[string]string{}
 	for _, o := range list {
-		all = append(all, show(o.ID, h.orchestrator(ctx, o, names)))
+		now.items = append(now.items, shown{o.ID, written(h.orchestrator(ctx, o, names))})
 	}
-	return all, next != ""
+	now.more, now.totals = next != "", written(h.totals())
+	return now
 }
 
-func show(id string, item any) shown {
-	text, err := json.Marshal(item)
+func written(v any) json.RawMessage {
+	text, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // a type of this package that has no JSON
 	}
-	return shown{id, text}
+	return text
 }
 
 // topicLook is a topic, with what was sent of it.
 type topicLook struct {
-	name  string
-	list  func(ctx context.Context) (all []shown, more bool)
-	began bool
-	more  bool
-	sent  map[string][]byte
+	name   string
+	list   func(ctx context.Context) seen
+	began  bool
+	more   bool
+	totals json.RawMessage
+	sent   map[string][]byte
 }
 
 // liveEvent is a QueryEvent or an OrchestratorEvent, whose items are JSON already.
 type liveEvent struct {
-	Whole bool              `json:"whole"`
-	Items []json.RawMessage `json:"items"`
-	Gone  []string          `json:"gone"`
-	More  bool              `json:"more"`
+	Whole  bool              `json:"whole"`
+	Items  []json.RawMessage `json:"items"`
+	Gone   []string          `json:"gone"`
+	More   bool              `json:"more"`
+	Totals json.RawMessage   `json:"totals,omitempty"`
 }
 
 // look returns what there is to tell since the last time, nil for nothing.
 func (t *topicLook) look(ctx context.Context) *liveEvent {
-	list, more := t.list(ctx)
-	e := &liveEvent{Whole: !t.began, Items: []json.RawMessage{}, Gone: []string{}, More: more}
-	now := make(map[string][]byte, len(list))
-	for _, item := range list {
+	seen := t.list(ctx)
+	e := &liveEvent{Whole: !t.began, Items: []json.RawMessage{}, Gone: []string{}, More: seen.more, Totals: seen.totals}
+	now := make(map[string][]byte, len(seen.items))
+	for _, item := range seen.items {
 		now[item.id] = item.text
 		if !bytes.Equal(t.sent[item.id], item.text) {
 			e.Items = append(e.Items, item.text)
@@ -166,10 +179,10 @@ func (t *topicLook) look(ctx context.Context) *liveEvent {
 		}
 	}
 	slices.Sort(e.Gone)
-	if t.began && len(e.Items) == 0 && len(e.Gone) == 0 && more == t.more {
+	if t.began && len(e.Items) == 0 && len(e.Gone) == 0 && seen.more == t.more && bytes.Equal(seen.totals, t.totals) {
 		return nil
 	}
-	t.began, t.more, t.sent = true, more, now
+	t.began, t.more, t.totals, t.sent = true, seen.more, seen.totals, now
 	return e
 }
 

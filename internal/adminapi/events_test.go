@@ -121,6 +121,9 @@ func TestALiveViewOfOrchestratorsIsForAdmins(t *testing.T) {
 	if err := json.Unmarshal([]byte(seen["orchestrators"]), &first); err != nil || !first.Whole || len(first.Items) != 1 || first.Items[0].Name != "CUBE_APP_bob" {
 		t.Errorf("the orchestrators are %s, %v", seen["orchestrators"], err)
 	}
+	if got := first.Totals; got.Orchestrators != 1 || got.Running != 1 || got.MaxOrchestrators != 10_000 {
+		t.Errorf("the totals are %+v", got)
+	}
 	var own adminapi.QueryEvent // all was not said
 	if err := json.Unmarshal([]byte(seen["queries"]), &own); err != nil || !own.Whole || len(own.Items) != 0 {
 		t.Errorf("alice's own queries are %s, %v", seen["queries"], err)

@@ -23,8 +23,15 @@ type Queries interface {
 // Orchestrators are those that are open in this process. orchestrator.Orchestrators are.
 type Orchestrators interface {
 	List(after string, limit int) (list []orchestrator.Open, next string)
+	Stats() orchestrator.Stats
 	Drain(id string) (orchestrator.Drained, error)
 	Flush(ctx context.Context, id string) (orchestrator.Flushed, error)
+}
+
+// Bounds are what the totals of orchestrators stand against. 0 is a bound that is not known.
+type Bounds struct {
+	Orchestrators int
+	Sessions      int
 }
 
 // PreAggregations are the rollups that this process keeps. orchestrator.Orchestrators has them.
@@ -190,7 +197,9 @@ type listOrchestratorsOutput struct {
 // listOrchestrators lists those that are open.
 func (h *Handler) listOrchestrators(ctx context.Context, in *listOrchestratorsInput) (*listOrchestratorsOutput, error) {
 	list, next := h.cfg.Orchestrators.List(in.Cursor, in.Limit)
-	out := &listOrchestratorsOutput{Link: link(ctx, next), Body: OrchestratorList{Items: make([]Orchestrator, 0, len(list)), NextCursor: next}}
+	out := &listOrchestratorsOutput{Link: link(ctx, next), Body: OrchestratorList{
+		Items: make([]Orchestrator, 0, len(list)), Totals: h.totals(), NextCursor: next,
+	}}
 	names := map[string]string{}
 	for _, o := range list {
 		out.Body.Items = append(out.Body.Items, h.orchestrator(ctx, o, names))
@@ -208,6 +217,20 @@ func (h *Handler) orchestrator(ctx context.Context, o orchestrator.Open, names m
 		item.People = append(item.People, h.person(ctx, p, "", names))
 	}
 	return item
+}
+
+// totals are those of this process, and what bounds them.
+func (h *Handler) totals() Totals {
+	s := h.cfg.Orchestrators.Stats()
+	of := s.Orchestrators
+	return Totals{
+		Orchestrators: of.Cold + of.Warm + of.Busy + of.Draining, MaxOrchestrators: h.cfg.Bounds.Orchestrators,
+		Sessions: TotalSessions{
+			OpenSessions: OpenSessions{Open: s.Sessions.Open, Idle: s.Sessions.Idle}, Waiting: s.Sessions.Waiting, Max: h.cfg.Bounds.Sessions,
+		},
+		Waiting: s.Queued, Running: s.Running,
+		Cache: TotalCache{OrchestratorCache: OrchestratorCache{Results: s.Cache.Entries, Bytes: s.Cache.Bytes}, MaxBytes: s.Cache.MaxBytes},
+	}
 }
 
 type orchestratorInput struct {

@@ -100,6 +100,9 @@ func TestOrchestratorsAreSeenDrainedAndFlushedByAdmins(t *testing.T) {
 	if one.Name != "CUBE_APP_bob" || one.State != "busy" || one.Running != 1 || one.Sessions.Open != 1 || len(one.People) != 1 || one.People[0].Username != "bob" {
 		t.Errorf("bob's is %+v", one)
 	}
+	if got := list.Totals; got.Orchestrators != 1 || got.MaxOrchestrators != 10_000 || got.Running != 1 || got.Sessions.Max != 256 || got.Cache.MaxBytes == 0 {
+		t.Errorf("the totals are %+v", got)
+	}
 	var drained adminapi.Drained
 	if a := operator.Call(http.MethodPost, "/api/v1/orchestrators/"+one.ID+"/drain", nil, &drained); a.Status != 200 || drained.Under != 1 {
 		t.Errorf("drain = %d %s", a.Status, a.Body)
@@ -114,8 +117,8 @@ func TestOrchestratorsAreSeenDrainedAndFlushedByAdmins(t *testing.T) {
 		t.Error(err)
 	}
 	<-ended
-	if operator.Call(http.MethodGet, "/api/v1/orchestrators", nil, &list); len(list.Items) != 0 {
-		t.Errorf("after its last query it is %+v", list.Items)
+	if operator.Call(http.MethodGet, "/api/v1/orchestrators", nil, &list); len(list.Items) != 0 || list.Totals.Orchestrators != 0 || list.Totals.Running != 0 {
+		t.Errorf("after its last query there is %+v", list)
 	}
 	s.StopRecording()
 	for _, action := range []audit.Action{audit.OrchestratorDrained, audit.OrchestratorFlushed, audit.AdminRead} {

@@ -553,7 +553,31 @@ type CanceledQuery struct {
 // OrchestratorList is a page of orchestrators, in the order of their names.
 type OrchestratorList struct {
 	Items      []Orchestrator `json:"items" nullable:"false"`
+	Totals     Totals         `json:"totals" doc:"Of all there are, not only of this page."`
 	NextCursor string         `json:"next_cursor" doc:"For the next page; empty on the last one."`
+}
+
+// Totals are those of all orchestrators of the process that answers, with what bounds them; a bound of 0 is not known.
+type Totals struct {
+	Orchestrators    int           `json:"orchestrators" doc:"That are open or draining."`
+	MaxOrchestrators int           `json:"max_orchestrators" doc:"At so many, the one that was used longest ago is forgotten for a new one."`
+	Sessions         TotalSessions `json:"sessions" doc:"At data sources, those of the service accounts too."`
+	Waiting          int           `json:"waiting" doc:"Queries in line."`
+	Running          int           `json:"running"`
+	Cache            TotalCache    `json:"cache" doc:"What is cached of everybody's, and what the service accounts fetched."`
+}
+
+// TotalSessions are the sessions of everybody.
+type TotalSessions struct {
+	OpenSessions
+	Waiting int `json:"waiting" doc:"Queries that wait for one to become free."`
+	Max     int `json:"max" doc:"At so many, the idle one that was used longest ago is closed for who waits."`
+}
+
+// TotalCache is what is cached for everybody.
+type TotalCache struct {
+	OrchestratorCache
+	MaxBytes int64 `json:"max_bytes"`
 }
 
 // Orchestrator is one that is open in the process that answers.

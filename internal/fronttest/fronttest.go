@@ -229,6 +229,7 @@ func (s *Server) build(t testing.TB, mux *http.ServeMux, log *zap.Logger, other 
 		Providers: client, Sources: sources{}, Keys: s.Store.Keys(), Audit: s.Store.Audit(), Record: s.Records.Record,
 		Revocations: s.Tokens, Deliveries: event.NewDispatcher(event.Config{Store: s.Store.Events(), Now: s.Now}), Log: log, Now: s.Now,
 		Queries: s.Orchestrators, Orchestrators: s.Orchestrators, PreAggregations: s.Orchestrators,
+		Bounds: adminapi.Bounds{Orchestrators: 10_000, Sessions: 256},
 		Events: adminapi.EventLimits{Total: 3, PerPerson: 2, Pace: 5 * time.Millisecond, Check: 20 * time.Millisecond},
 	}
 	for _, change := range other {

@@ -53,7 +53,7 @@ type Handler struct {
 // Routes are the paths of the application. A path that ends in a slash stands for everything below it.
 // They agree with src/router.tsx, which a test checks.
 func Routes() []string {
-	return []string{"/", "/query", "/connected-apps", "/tokens", "/admin", "/admin/"}
+	return []string{"/", "/query", "/connected-apps", "/tokens", "/pre-aggregations", "/activity", "/activity/", "/admin", "/admin/"}
 }
 
 // reserved are the paths of other front doors (design.md §4): what nobody answers there is not a page of ours,

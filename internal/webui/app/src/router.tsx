@@ -1,4 +1,5 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
+import { validateSearch as validateLiveSearch } from "./activity/search";
 import { basePath } from "./api/client";
 import { validateSearch as validateAuditSearch } from "./audit/search";
 import { validateSearch } from "./query/draft";
@@ -26,6 +27,35 @@ const query = createRoute({ getParentRoute: () => root, path: "/query", componen
 const connectedApps = createRoute({ getParentRoute: () => root, path: "/connected-apps", component: lazyRouteComponent(() => import("./connectedapps/ConnectedAppsPage"), "ConnectedAppsPage") });
 
 const tokens = createRoute({ getParentRoute: () => root, path: "/tokens", component: lazyRouteComponent(() => import("./tokens/TokensPage"), "TokensPage") });
+
+const preAggregations = createRoute({
+  getParentRoute: () => root,
+  path: "/pre-aggregations",
+  component: lazyRouteComponent(() => import("./preaggs/PreAggregationsPage"), "PreAggregationsPage"),
+  validateSearch: validateLiveSearch,
+});
+
+const activity = createRoute({
+  getParentRoute: () => root,
+  path: "/activity",
+  beforeLoad: () => {
+    throw redirect({ to: "/activity/queries", replace: true });
+  },
+});
+
+const queries = createRoute({
+  getParentRoute: () => root,
+  path: "/activity/queries",
+  component: lazyRouteComponent(() => import("./activity/QueriesPage"), "QueriesPage"),
+  validateSearch: validateLiveSearch,
+});
+
+const orchestrators = createRoute({
+  getParentRoute: () => root,
+  path: "/activity/orchestrators",
+  component: lazyRouteComponent(() => import("./activity/OrchestratorsPage"), "OrchestratorsPage"),
+  validateSearch: validateLiveSearch,
+});
 
 const admin = createRoute({
   getParentRoute: () => root,
@@ -70,7 +100,7 @@ const revocations = createRoute({
   component: lazyRouteComponent(() => import("./containment/RevocationsPage"), "RevocationsPage"),
 });
 
-const tree = root.addChildren([home, query, connectedApps, tokens, admin, oauthApps, newOAuthApp, editOAuthApp, audit, revocations]);
+const tree = root.addChildren([home, query, connectedApps, tokens, preAggregations, activity, queries, orchestrators, admin, oauthApps, newOAuthApp, editOAuthApp, audit, revocations]);
 
 export function makeRouter() {
   return createRouter({ routeTree: tree, basepath: basePath(), defaultPreload: "intent", scrollRestoration: true });

@@ -34,6 +34,19 @@ export function problem(status: number, code: string, detail: string, more: obje
   });
 }
 
+/** A live view as the server sends it: its answer, what it tells, and how it ends. */
+export function stream(topic: string) {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const writer = writable.getWriter();
+  writer.closed.catch(() => {}); // the page has left
+  const write = (event: string, data: object) => writer.write(new TextEncoder().encode(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)).catch(() => {});
+  return {
+    response: new Response(readable, { headers: { "Content-Type": "text/event-stream" } }),
+    send: (change: object) => void write(topic, change),
+    end: (why: object) => void write("end", why),
+  };
+}
+
 export const alice: Me = {
   id: "usr_1",
   username: "alice",

@@ -21,6 +21,12 @@ export type RevocationPreview = components["schemas"]["RevocationPreview"];
 export type NewRevocation = components["schemas"]["NewRevocation"];
 export type AuditRecord = components["schemas"]["AuditRecord"];
 export type AuditReport = components["schemas"]["AuditReport"];
+export type RunningQuery = components["schemas"]["Query"];
+export type CanceledQuery = components["schemas"]["CanceledQuery"];
+export type Orchestrator = components["schemas"]["Orchestrator"];
+export type Totals = components["schemas"]["Totals"];
+export type PreAggregation = components["schemas"]["PreAggregation"];
+export type Person = components["schemas"]["Person"];
 export type Status = ConnectedApp["status"];
 
 /** The address below which this server is, with no slash at its end. */
@@ -67,6 +73,8 @@ async function body<T>(call: Promise<{ data?: T }>): Promise<T> {
   if (data === undefined) throw new Problem({ code: "ui_error", detail: "The answer was empty." });
   return data;
 }
+
+const everybodys = (all: boolean) => (all ? { all } : {});
 
 /** The calls of our own API (/api/v1), each named as its operation. */
 export const api = {
@@ -123,6 +131,13 @@ export const api = {
   audit: (query: NonNullable<paths["/api/v1/audit"]["get"]["parameters"]["query"]>, signal?: AbortSignal) =>
     body(http().GET("/api/v1/audit", { params: { query }, signal })),
   verifyAudit: () => body(http().POST("/api/v1/audit/verify", { body: {} })),
+
+  cancelQuery: (id: string, all: boolean) => body(http().DELETE("/api/v1/queries/{id}", { params: { path: { id }, query: everybodys(all) } })),
+  orchestrators: (cursor: string) => body(http().GET("/api/v1/orchestrators", { params: { query: { limit: 200, cursor: cursor || undefined } } })),
+  drainOrchestrator: (id: string) => body(http().POST("/api/v1/orchestrators/{id}/drain", { params: { path: { id } } })),
+  flushOrchestrator: (id: string) => body(http().POST("/api/v1/orchestrators/{id}/flush", { params: { path: { id } } })),
+  preAggregations: (all: boolean, cursor: string, signal?: AbortSignal) =>
+    body(http().GET("/api/v1/preaggregations", { params: { query: { ...everybodys(all), limit: 200, cursor: cursor || undefined } }, signal })),
 
   dataSources: async (signal?: AbortSignal) => (await body(http().GET("/api/v1/data-sources", { signal }))).items,
 };

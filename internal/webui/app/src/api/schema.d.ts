@@ -1510,6 +1510,8 @@ export interface components {
             items: components["schemas"]["Orchestrator"][];
             /** @description There are more than the 200 that are shown: the first by name. */
             more: boolean;
+            /** @description Of all there are. */
+            totals: components["schemas"]["Totals"];
             /** @description These are all there are: forget what came before. So is the first event. */
             whole: boolean;
         };
@@ -1517,6 +1519,8 @@ export interface components {
             items: components["schemas"]["Orchestrator"][];
             /** @description For the next page; empty on the last one. */
             next_cursor: string;
+            /** @description Of all there are, not only of this page. */
+            totals: components["schemas"]["Totals"];
         };
         PauseRequest: {
             /** @description What people read while it is paused. */
@@ -1884,6 +1888,53 @@ export interface components {
         };
         TokenList: {
             items: components["schemas"]["Token"][];
+        };
+        TotalCache: {
+            /** Format: int64 */
+            bytes: number;
+            /** Format: int64 */
+            max_bytes: number;
+            /** Format: int64 */
+            results: number;
+        };
+        TotalSessions: {
+            /** Format: int64 */
+            idle: number;
+            /**
+             * Format: int64
+             * @description At so many, the idle one that was used longest ago is closed for who waits.
+             */
+            max: number;
+            /** Format: int64 */
+            open: number;
+            /**
+             * Format: int64
+             * @description Queries that wait for one to become free.
+             */
+            waiting: number;
+        };
+        Totals: {
+            /** @description What is cached of everybody's, and what the service accounts fetched. */
+            cache: components["schemas"]["TotalCache"];
+            /**
+             * Format: int64
+             * @description At so many, the one that was used longest ago is forgotten for a new one.
+             */
+            max_orchestrators: number;
+            /**
+             * Format: int64
+             * @description That are open or draining.
+             */
+            orchestrators: number;
+            /** Format: int64 */
+            running: number;
+            /** @description At data sources, those of the service accounts too. */
+            sessions: components["schemas"]["TotalSessions"];
+            /**
+             * Format: int64
+             * @description Queries in line.
+             */
+            waiting: number;
         };
         VerifyAudit: {
             /** @description Hashes that were kept elsewhere, such as those of checkpoints in the log. Each must be found. */

@@ -6,6 +6,11 @@ import { browser } from "../api/signin";
 import { connectedAppsQuery } from "../connectedapps/queries";
 import { strings } from "../strings";
 
+/** What leads to the connect page; undefined where the connection is renewed by token exchange, or not at all. */
+export function inBrowser(app: ConnectedApp) {
+  return app.actions.find((a) => a.rel === "authorize" || a.rel === "reauthorize");
+}
+
 /**
  * Phase is how far one attempt to connect an app is.
  *

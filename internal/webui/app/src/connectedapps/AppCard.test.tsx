@@ -6,6 +6,7 @@ import { browser } from "../api/signin";
 import { strings } from "../strings";
 import { problem, server, show } from "../testing";
 import { AppCard } from "./AppCard";
+import { connectedApps } from "./strings";
 
 const t = strings.connect;
 
@@ -141,7 +142,7 @@ test("somebody else at the provider is told, and may be kept or changed", async 
   show(<AppCard app={{ ...active, account: "bob@corp.example", identity_mismatch: mismatch }} />);
   await screen.findByText(mismatch.detail);
   expect(screen.getByRole("link", { name: "Use another account" }).getAttribute("href")).toBe(mismatch.actions[0]?.href);
-  await userEvent.click(screen.getByRole("button", { name: strings.connectedApps.keep("bob@corp.example") }));
+  await userEvent.click(screen.getByRole("button", { name: connectedApps.keep("bob@corp.example") }));
   await waitFor(() => expect(calls.some((c) => c.route === "POST /api/v1/connected-apps/dbx/keep-account")).toBe(true));
 });
 
@@ -152,6 +153,6 @@ test("what is renewed by token exchange offers no page, and says how and until w
   show(<AppCard app={exchanged} />);
   await screen.findByText(reason);
   expect(screen.queryByRole("button", { name: /uthorize/ })).toBeNull();
-  expect(screen.getByText(strings.connectedApps.exchangeBy)).toBeTruthy();
-  expect(screen.queryByText(strings.connectedApps.accessEndsWhy, { exact: false })).toBeNull();
+  expect(screen.getByText(connectedApps.exchangeBy)).toBeTruthy();
+  expect(screen.queryByText(connectedApps.accessEndsWhy, { exact: false })).toBeNull();
 });

@@ -4,7 +4,7 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useId, useRef, useState } from "react";
 import { api, type ConnectedApp } from "../api/client";
 import { ConnectPanel } from "../connect/ConnectPanel";
-import { useConnect } from "../connect/useConnect";
+import { inBrowser, useConnect } from "../connect/useConnect";
 import { strings } from "../strings";
 import { useAnnounce } from "../ui/Announcer";
 import { ErrorBlock } from "../ui/ErrorBlock";
@@ -16,8 +16,7 @@ import classes from "./ConnectedApps.module.css";
 import { connectedAppsQuery } from "./queries";
 import { RevokeDialog } from "./RevokeDialog";
 import { scopeWords } from "./scopes";
-
-const t = strings.connectedApps;
+import { connectedApps as t } from "./strings";
 
 /** One app: how it stands, until when, what it may do, and what the person can do about it. */
 export function AppCard({ app }: { app: ConnectedApp }) {
@@ -134,11 +133,6 @@ function Mismatch({ app, onKept }: { app: ConnectedApp; onKept: () => void }) {
   );
 }
 
-/** What leads to the connect page; undefined where the connection is renewed by token exchange, or not at all. */
-export function inBrowser(app: ConnectedApp) {
-  return app.actions.find((a) => a.rel === "authorize" || a.rel === "reauthorize");
-}
-
 function Facts({ app }: { app: ConnectedApp }) {
   const facts: [string, ReactNode][] = [];
   if (app.account !== "") facts.push([t.account, app.account]);
@@ -169,7 +163,7 @@ function Permissions({ app }: { app: ConnectedApp }) {
     <div className={classes.columns}>
       {app.scopes.length > 0 && (
         <div>
-          <h3>{granted ? t.permissions : t.willAsk}</h3>
+          <h3>{granted ? t.permissions : strings.connect.willAsk}</h3>
           <ul className={classes.scopes}>
             {app.scopes.map((scope) => {
               const words = scopeWords(scope);

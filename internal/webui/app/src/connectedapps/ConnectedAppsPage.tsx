@@ -4,14 +4,12 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { isAdmin, useMe } from "../shell/me";
 import { Page } from "../shell/Page";
-import { strings } from "../strings";
 import { EmptyState } from "../ui/EmptyState";
 import { Listing } from "../ui/Listing";
 import { AppCard } from "./AppCard";
 import classes from "./ConnectedApps.module.css";
 import { connectedAppsQuery } from "./queries";
-
-const t = strings.connectedApps;
+import { connectedApps as t } from "./strings";
 
 /** The apps that the signed-in person can connect, and what became of each. */
 export function ConnectedAppsPage() {

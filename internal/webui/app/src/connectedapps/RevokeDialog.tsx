@@ -4,8 +4,7 @@ import { api, type ConnectedApp } from "../api/client";
 import { strings } from "../strings";
 import { ErrorBlock } from "../ui/ErrorBlock";
 import classes from "./ConnectedApps.module.css";
-
-const t = strings.connectedApps;
+import { connectedApps as t } from "./strings";
 
 interface Props {
   app: ConnectedApp;

@@ -3,8 +3,7 @@ import { IconPlugConnected } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import type { Problem } from "../api/problem";
 import { ConnectPanel } from "../connect/ConnectPanel";
-import { useConnect } from "../connect/useConnect";
-import { inBrowser } from "../connectedapps/AppCard";
+import { inBrowser, useConnect } from "../connect/useConnect";
 import { connectedAppsQuery } from "../connectedapps/queries";
 import { scopeWords } from "../connectedapps/scopes";
 import { strings } from "../strings";
@@ -55,7 +54,7 @@ export function ConnectPrompt({ problem, onConnected }: { problem: Problem; onCo
       )}
       {app && app.scopes.length > 0 && quiet && (
         <p className={classes.dim}>
-          {strings.connectedApps.willAsk}: {app.scopes.map((s) => scopeWords(s) ?? s).join(" · ")}
+          {strings.connect.willAsk}: {app.scopes.map((s) => scopeWords(s) ?? s).join(" · ")}
         </p>
       )}
     </section>

@@ -1,5 +1,5 @@
 import { Burger, Drawer } from "@mantine/core";
-import { IconApps, IconHistory, IconShieldOff, IconTableSpark } from "@tabler/icons-react";
+import { IconActivity, IconApps, IconHistory, IconShieldOff, IconStack3, IconTableSpark, IconTopologyStar3 } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useLocation } from "@tanstack/react-router";
 import { type ComponentType, useEffect, useRef, useState } from "react";
@@ -40,6 +40,14 @@ export function Shell() {
     <div className={classes.nav}>
       <ul>
         <RailItem to="/query" icon={IconTableSpark} label={t.query} />
+        <RailItem to="/pre-aggregations" icon={IconStack3} label={t.preAggregations} />
+      </ul>
+      <h2 className={classes.section} id={`${id}-activity`}>
+        {t.activity}
+      </h2>
+      <ul aria-labelledby={`${id}-activity`}>
+        <RailItem to="/activity/queries" icon={IconActivity} label={t.queries} />
+        {isAdmin(me.data) && <RailItem to="/activity/orchestrators" icon={IconTopologyStar3} label={t.orchestrators} />}
       </ul>
       {isAdmin(me.data) && (
         <>

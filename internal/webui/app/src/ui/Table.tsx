@@ -16,14 +16,18 @@ interface Props<Row> {
   actions?: Column<Row>;
   /** What stands below a row, over its whole width; undefined where nothing does. */
   below?: (row: Row) => ReactNode;
+  /** For many short rows: less air between them. */
+  dense?: boolean;
+  /** Whether a row tells of something that is over. */
+  past?: (row: Row) => boolean;
 }
 
 /** Rows of things. Narrow screens stack the cells; the roles keep it a table for screen readers all the same. */
-export function Table<Row>({ label, columns: [first, ...rest], rows, keyOf, actions, below }: Props<Row>) {
+export function Table<Row>({ label, columns: [first, ...rest], rows, keyOf, actions, below, dense = false, past }: Props<Row>) {
   const width = 1 + rest.length + (actions ? 1 : 0);
   return (
     <div className={`card ${classes.card}`}>
-      <table className={classes.table} role="table" aria-label={label}>
+      <table className={classes.table} role="table" aria-label={label} data-dense={dense}>
         <thead role="rowgroup">
           <tr role="row">
             {[first, ...rest].map(({ name }) => (
@@ -41,7 +45,7 @@ export function Table<Row>({ label, columns: [first, ...rest], rows, keyOf, acti
         {rows.map((row) => {
           const more = below?.(row);
           return (
-            <tbody key={keyOf(row)} role="rowgroup">
+            <tbody key={keyOf(row)} role="rowgroup" data-row={keyOf(row)} data-past={past?.(row)}>
               <tr role="row">
                 <th scope="row" role="rowheader">
                   {first.cell(row)}

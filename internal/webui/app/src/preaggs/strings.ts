@@ -1,0 +1,58 @@
+// The sentences of the screen about pre-aggregations.
+import { plural } from "../strings";
+
+const number = (n: number) => n.toLocaleString("en");
+
+export const preaggs = {
+  title: "Pre-aggregations",
+  lead: "Rows that are kept, already grouped, so that queries need not go to the data source. They are each person's own, unless the model shares them.",
+  columns: { name: "Name", owner: "Whose rows", source: "Data source", state: "State", partitions: "Partitions", rows: "Rows", bytes: "Size", built: "Last built" },
+  searchHint: "Name, person or id",
+  unnamed: "Not asked for since the start",
+  you: "Yours",
+  shared: "Everybody's",
+  sharedWhy: "Fetched by the service account",
+  ownWhy: (who: string) => `Fetched as ${who}, for nobody else`,
+  states: {
+    waiting: "Waiting to build",
+    running: "Building",
+    done: "Ready",
+    empty: "Ready, and empty",
+    stale: "Old rows, build failed",
+    failed: "Build failed",
+    kept: "Kept",
+    none: "Not built",
+  } as Record<string, string>,
+  meanings: {
+    waiting: "A build waits in line.",
+    running: "It is built now. What was built before answers meanwhile.",
+    done: "Its latest build ended well, and its rows can be read.",
+    empty: "Its latest build ended well and brought no row. Is that what its cube's SQL should return, for this person?",
+    stale: "Its latest build failed. The rows of an earlier one are kept, and answer. The log says why.",
+    failed: "Its latest build failed and there are no earlier rows: queries go to the data source. The log says why.",
+    kept: "It was built before this process started, and not since. Its rows can be read.",
+    none: "There is no partition of it. It is built when a query could use it.",
+  } as Record<string, string>,
+  never: "Never",
+  summary: (n: number, rows: number, bytes: string) => `${plural(n, "pre-aggregation", "pre-aggregations")}, ${plural(rows, "row", "rows")}, ${bytes}`,
+  next: "Show more",
+  emptyTitle: "No pre-aggregation yet",
+  empty: "They help where many queries group the same rows in the same way. Declare one under pre_aggregations of a cube: it is built when a query first could use it.",
+  noMatch: "No pre-aggregation fits these filters.",
+  more: (state: string) => `(${state})`,
+  keys: "Enter opens a pre-aggregation, the arrow keys move.",
+  number,
+  facts: {
+    owner: "Whose rows",
+    fetched: "How they came",
+    source: "Data source",
+    domain: "Domain",
+    partitions: "Partitions",
+    rows: "Rows",
+    bytes: "Size",
+    built: "Newest partition built",
+    oldest: "Oldest partition built",
+    structure: "Structure (hash)",
+    id: "Id",
+  },
+};
