@@ -15,11 +15,8 @@ import (
 // Kind is what a cap is a cap of.
 type Kind string
 
-// The kinds.
-const (
-	Statements Kind = "statements" // at once
-	Sessions   Kind = "sessions"   // open
-)
+// Statements are those that run at once.
+const Statements Kind = "statements"
 
 // Key names a cap: that of a source, or, with a Principal, that of one person there.
 type Key struct {
