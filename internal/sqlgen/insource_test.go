@@ -132,7 +132,7 @@ func TestWhateverIsKeptInTheSourceAnswersAsItDoes(t *testing.T) {
 	for _, src := range openWritable(t, seed+moreOrders(r, 150)) {
 		t.Run(src.name, func(t *testing.T) {
 			held := map[string]int{}
-			for round := 0; held[datamodel.Rollup] < 60 || held[datamodel.RollupJoin] < 15 || held[datamodel.RollupLambda] < 15; round++ {
+			for round := 0; held[datamodel.Rollup] < 30 || held[datamodel.RollupJoin] < 10 || held[datamodel.RollupLambda] < 10; round++ {
 				if round == 1000 {
 					t.Fatalf("of %d queries only %v were held", 10*round, held)
 				}
