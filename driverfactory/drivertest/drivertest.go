@@ -64,6 +64,8 @@ type Makes struct {
 	Slow   string                  // takes a minute to make the same table
 	Denied string                  // makes a table of what alice may not read
 
+	Loosens string // reads, and lets its session write from then on; empty where nothing does
+
 	Untold bool // a session is not told that it only reads: Query is kept from writing by nothing but whoever writes its statement
 }
 

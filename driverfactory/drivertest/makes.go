@@ -52,6 +52,10 @@ func testMake(t *testing.T, w *world) {
 		w.made(t, false)
 		w.makes(t, w.Makes.Drop)
 	}
+	// Two statements are not one: the second could end what lets the first write.
+	if err := w.exec(t.Context(), driverfactory.Statement{SQL: w.Makes.Drop + "; " + w.Makes.Drop}); err == nil {
+		t.Error("two statements were run as one")
+	}
 	if open, idle := w.driver.Stats(); open != 1 || idle != 1 {
 		t.Errorf("Stats = %d open, %d idle; want the one session that did it all", open, idle)
 	}
@@ -81,6 +85,16 @@ func testQueryOnlyReads(t *testing.T, w *world) {
 	}
 	w.makes(t, w.Makes.Drop)
 	onlyReads(t)
+
+	if w.Makes.Loosens != "" {
+		if _, _, err := query(t.Context(), w.driver, w.Makes.Loosens); err != nil {
+			t.Fatal(explain(err))
+		}
+		if _, idle := w.driver.Stats(); idle != 1 {
+			t.Errorf("%d idle sessions, want the one that was let write", idle)
+		}
+		onlyReads(t)
+	}
 
 	wantFault(t, w.exec(t.Context(), driverfactory.Statement{SQL: w.Wrong}), fault.Invalid, "database_error")
 	if _, idle := w.driver.Stats(); idle != 1 {

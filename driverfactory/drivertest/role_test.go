@@ -118,6 +118,13 @@ func TestRolesOfPostgres(t *testing.T) {
 	o.wants(t, "an intern", "cem", sql, int64(3), false)
 	o.wants(t, "an analyst who looks for tables elsewhere", "dan", sql, int64(8), false)
 
+	// A statement may have its session act as another role: what comes after it does not, and is not taken for the one of before.
+	exec(ctx, "GRANT interns TO ann")
+	o.wants(t, "an analyst who is an intern, too", "ann", "SELECT set_config('role', 'interns', false)", "interns", false)
+	o.wants(t, "her next statement", "ann", "SELECT max(n) FROM deals", int64(10), false)
+	o.wants(t, "who finds what she fetched", "ben", "SELECT max(n) FROM deals", int64(10), true)
+	exec(ctx, "REVOKE interns FROM ann")
+
 	exec(ctx, "REVOKE analysts FROM ben", "GRANT interns TO ben", "ALTER ROLE ben SET role = 'interns'",
 		"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = 'ben'")
 	o.later.Store(int64(driverfactory.RoleLife))

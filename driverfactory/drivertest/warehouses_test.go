@@ -274,7 +274,8 @@ func openPostgres(t *testing.T) drivertest.Server {
 			Table: driverfactory.Statement{SQL: `CREATE TABLE "rollups"."t" AS SELECT relname::text AS "a b", $1::int8 AS n, $2::text AS s, $3::numeric AS d ` +
 				"FROM pg_class WHERE relname = $4 AND $5::timestamptz < now() AND $6", Args: []any{int64(41), "it's", 1.5, "pg_class", "2024-01-01T00:00:00Z", true}},
 			Read: drivertest.Read{SQL: `SELECT * FROM "rollups"."t"`, Rows: [][]any{{"pg_class", int64(41), "it's", driverfactory.Decimal("1.5")}}},
-			Drop: `DROP TABLE IF EXISTS "rollups"."t"`, Slow: `CREATE TABLE "rollups"."t" AS SELECT 1 FROM pg_sleep(60)`,
+			Drop: `DROP TABLE IF EXISTS "rollups"."t"`, Loosens: "SELECT set_config('default_transaction_read_only', 'off', false)",
+			Slow:   `CREATE TABLE "rollups"."t" AS SELECT 1 FROM pg_sleep(60)`,
 			Denied: `CREATE TABLE "rollups"."u" AS SELECT * FROM secrets`,
 		},
 	}

@@ -151,11 +151,17 @@ func (w *Warehouse) Connector(src driverfactory.Source, login driverfactory.Logi
 	opts := []stdlib.OptionOpenDB{
 		// Said in the session, not at its start: a pooler in between knows few of the settings that may be given there.
 		stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := conn.Exec(ctx, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+			_, err := conn.Exec(ctx, onlyReads)
 			return err
 		}),
-		// A session that was cut while it rested is found before a statement is sent, which could not be sent again.
-		stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return true }),
+		// Before it is lent again a session is made what it was: with set_config a mere SELECT lets the next statements write, or
+		// has them run as another role, which was told before. A session that was cut while it rested is found by that, too, before
+		// a statement is sent, which could not be sent again.
+		stdlib.OptionResetSession(func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, asOpened+"; "+onlyReads)
+			return err
+		}),
+		stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }),
 	}
 	switch {
 	case login.Token == nil:
@@ -174,6 +180,13 @@ func (w *Warehouse) Connector(src driverfactory.Source, login driverfactory.Logi
 	}
 	return connector{stdlib.GetConnector(*cfg, opts...)}, nil
 }
+
+const (
+	onlyReads = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+
+	// A pooler in between may have opened the session in another time zone.
+	asOpened = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SET TIME ZONE 'UTC'"
+)
 
 // Writing implements driverfactory.Writer, with a transaction: one that is cut before its end has done nothing, and a pooler in
 // between takes no session for one that may write.
@@ -233,6 +246,19 @@ func (c conn) CheckNamedValue(v *driver.NamedValue) error {
 		v.Value = strconv.FormatBool(value)
 	}
 	return c.Conn.CheckNamedValue(v)
+}
+
+// ExecContext implements driver.ExecerContext. A text without parameters is one statement here, too: pgx would send it in the way in
+// which it may be several, and one of these end the transaction in which it may write.
+func (c conn) ExecContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Result, error) {
+	if len(args) > 0 {
+		return c.Conn.ExecContext(ctx, statement, args)
+	}
+	rows, err := c.Conn.QueryContext(ctx, statement, []driver.NamedValue{{Value: pgx.QueryExecModeExec}})
+	if err != nil {
+		return nil, err
+	}
+	return driver.ResultNoRows, rows.Close()
 }
 
 // connectError is why a session could not be opened.

@@ -265,6 +265,30 @@ cubes:
 	}
 }
 
+// Two original_sql whose tables would have one name are not read together: the rows of each would be those of both.
+func TestOriginalsOfOneNameAreNotReadTogether(t *testing.T) {
+	const model = `
+cubes:
+  - name: a
+    sql: SELECT 1 AS id, 'mine' AS whose
+    joins: [{name: a__b, relationship: one_to_one, sql: "{CUBE}.id = {a__b}.id"}]
+    dimensions: [{name: id, sql: id, type: number, primary_key: true, public: true}, {name: whose, sql: whose, type: string}]
+    pre_aggregations: [{name: b__c, type: original_sql}]
+  - name: a__b
+    sql: SELECT 1 AS id, 'theirs' AS whose
+    dimensions: [{name: id, sql: id, type: number, primary_key: true, public: true}, {name: whose, sql: whose, type: string}]
+    pre_aggregations: [{name: c, type: original_sql}]
+`
+	for q, why := range map[string]string{
+		`{"dimensions":["a.whose"]}`:              "[]",
+		`{"dimensions":["a.whose","a__b.whose"]}`: "[{a.b__c it cannot be built: the table of a__b.c has the name of that of a.b__c} {a__b.c it cannot be built: the table of a__b.c has the name of that of a.b__c}]",
+	} {
+		if plan := generate(t, loadText(t, model), context(t, tenant7), q, sqlgen.Postgres{}); (plan.Rollup != nil) != (why == "[]") || fmt.Sprint(plan.Misses) != why {
+			t.Errorf("%s is held by %+v: %v", q, plan.Rollup, plan.Misses)
+		}
+	}
+}
+
 // Of rollups that are read together, all are kept at one place, and of one who shares its rows all cubes do.
 func TestWhatIsReadTogetherIsKeptAtOnePlace(t *testing.T) {
 	const joined = `{"measures":["orders.count"],"dimensions":["buyers.country"]}`

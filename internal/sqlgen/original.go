@@ -31,6 +31,11 @@ func (p *planner) original(c *datamodel.Cube) (*Rollup, error) {
 		if r, err = p.originalRollup(pre); err != nil {
 			return nil, err
 		}
+		for _, other := range p.originals.parts {
+			if other.Table == r.Table { // the rows of each would be those of both
+				return nil, refusal("the table of %s has the name of that of %s", r.Name, other.Name)
+			}
+		}
 		p.originals.parts = append(p.originals.parts, r)
 	}
 	if p.originals.of == nil {

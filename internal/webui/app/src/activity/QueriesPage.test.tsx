@@ -103,6 +103,17 @@ test("a view that is refused says why, and is not asked for again", async () => 
   expect(calls.length).toBe(1);
 });
 
+test("what may no longer be seen is not shown any more", async () => {
+  const events = stream("queries");
+  server({ "GET /api/v1/events": () => events.response });
+  show(<Page first={{ all: true }} />);
+  events.send(change([query({ person: { principal: "usr_2", username: "bob" } })], [], true));
+  await screen.findAllByText(/bob/);
+  events.end({ status: 403, code: "admin_required", title: "Denied", detail: "Only an admin may do this." });
+  expect((await screen.findByRole("alert")).textContent).toContain("Only an admin may do this.");
+  expect(screen.queryByText(/bob/)).toBeNull();
+});
+
 test("everybody's is for admins, whatever the address says", async () => {
   const events = stream("queries");
   const urls: string[] = [];

@@ -96,6 +96,8 @@ export function useLive<Item extends { id: string }>(topic: Topic, { all, rate, 
           const why = asProblem(e);
           setProblem(why);
           if (!why.retryable) {
+            book.current = new Book(); // what may not be looked at any more is not left for others to see
+            setShown({ more: false, now: Date.now() });
             setPhase("failed");
             return;
           }
