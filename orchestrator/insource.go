@@ -83,14 +83,20 @@ func (o *Orchestrators) tables(ctx context.Context, r *Rollup, id RollupID) (sto
 	}
 	since := o.cfg.Now().Add(-tablesKnown)
 	o.mu.Lock()
+	known := false
 	if k, ok := o.rollups.Peek(id); ok && k.listed.After(since) {
-		there = k.tables
+		there, known = k.tables, true
 	}
 	o.mu.Unlock()
-	if there == nil {
+	if !known {
 		var err error
 		if there, err = o.list(ctx, id); err != nil {
 			o.log.Warn("which tables a rollup has in its source is not known", zap.String("rollup", r.Name), why(err))
+			o.mu.Lock()
+			if k, ok := o.rollups.Peek(id); ok { // nobody waits for the store again so soon
+				k.tables, k.listed = nil, since.Add(storeTime)
+			}
+			o.mu.Unlock()
 		}
 	}
 	return storedThere(there), there
@@ -350,6 +356,9 @@ func (o *Orchestrators) exec(b *building, s driverfactory.Statement) (ranAt time
 
 // tidy has the source drop tables of the credential of b, and of those that it had before, which nobody reads any more.
 func (o *Orchestrators) tidy(b *building) {
+	if o.still(b.ctx, b.a) != nil {
+		return // what the next credential made would be of another scope than this
+	}
 	of := sourceRollup(b.id)
 	ctx, cancel := context.WithTimeout(b.ctx, storeTime)
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -498,4 +499,36 @@ func (b *book) Dropped(_ context.Context, name string) error {
 // The book keeps what a store must keep.
 func TestTheBook(t *testing.T) {
 	orchestratortest.TestSourceTables(t, func(*testing.T) orchestrator.SourceTables { return new(book) })
+}
+
+// silent is a book that does not say what is in it.
+type silent struct {
+	book
+	asked atomic.Int64
+}
+
+func (s *silent) Tables(context.Context, orchestrator.SourceRollup) ([]orchestrator.SourceTable, error) {
+	s.asked.Add(1)
+	return nil, fault.New(fault.Unavailable, "The store does not answer.")
+}
+
+// A store that does not answer is waited for now and then, and not by every request: the source answers these.
+func TestAStoreThatIsAwayIsNotAskedByEveryRequest(t *testing.T) {
+	store := new(silent)
+	inBubble(t, orchestrator.Config{SourceTables: store}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		for range 20 {
+			if res := asksFor(t, o, alice, inTheSource()); res.Rollup != "" {
+				t.Fatalf("it is answered from %q", res.Rollup)
+			}
+		}
+		if n := store.asked.Load(); n != 2 { // by the first request, and by a build
+			t.Errorf("the store was asked %d times in one moment", n)
+		}
+		time.Sleep(6 * time.Second)
+		if asksFor(t, o, alice, inTheSource()); store.asked.Load() != 3 {
+			t.Errorf("the store was asked %d times after a while", store.asked.Load())
+		}
+	})
 }

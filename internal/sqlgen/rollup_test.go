@@ -1378,7 +1378,7 @@ func TestRollupsOfAModel(t *testing.T) {
 	for _, r := range all {
 		got = append(got, fmt.Sprintf("%s %t %t %t %s", r.Name, r.Scheduled, r.External, r.Shared, r.Table))
 	}
-	if want := []string{"users.by_country true true false users__by_country", "orders.main true true false orders__main", "orders.raw true false false orders__raw", "orders.later false false false orders__later"}; !slices.Equal(got, want) {
+	if want := []string{"users.by_country true true false users__by_country", "orders.main true true false orders__main", "orders.raw true false false behalf__orders__raw", "orders.later false false false behalf__orders__later"}; !slices.Equal(got, want) {
 		t.Errorf("rollups %q, want %q", got, want)
 	}
 	if fmt.Sprint(misses) != "[{orders.none it cannot be built: nothing is in it}]" {

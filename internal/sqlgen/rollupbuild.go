@@ -123,9 +123,13 @@ func (p *planner) repeats(m *datamodel.Member) bool {
 	})
 }
 
-// table returns the name under which rows of b are read.
+// table returns the name under which rows of b are read: in the source one that no table has which SQL of a model names.
 func (b *built) table() string {
-	return datamodel.Underscore(b.model.Cube(b.pre.Cube).Alias) + "__" + datamodel.Underscore(b.pre.Name)
+	own := ""
+	if !b.external() {
+		own = "behalf__"
+	}
+	return own + datamodel.Underscore(b.model.Cube(b.pre.Cube).Alias) + "__" + datamodel.Underscore(b.pre.Name)
 }
 
 // external reports whether the rows of b are kept outside of the source: also where the model says otherwise, and the source is only
