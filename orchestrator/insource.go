@@ -335,23 +335,27 @@ func tableName(rollup, partition string) string {
 }
 
 // exec has the source run a statement without rows for b, after everything that somebody waits for, and returns when it began.
-func (o *Orchestrators) exec(b *building, s driverfactory.Statement) (ranAt time.Time, err error) {
+func (o *Orchestrators) exec(b *building, s driverfactory.Statement) (time.Time, error) {
 	q := *b.a
 	q.Statement, q.RefreshKeys, q.keys, q.makes = s, nil, nil, true
 	key, err := resultcache.KeyOf(b.a.choice.Key, s, driverfactory.Statement{SQL: "run"})
 	if err != nil {
-		return ranAt, err
+		return time.Time{}, err
 	}
 	q.key = flightKey{Key: key}
+	var ranAt time.Time
 	q.into = func(_ context.Context, at time.Time, _ driverfactory.Rows) error {
 		ranAt = at
 		return nil
 	}
 	f, err := o.afterwards(b.ctx, &q)
-	if err != nil {
-		return ranAt, err
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case f.err != nil:
+		return time.Time{}, f.err // it may have been cut, and run on: ranAt is not ours yet
 	}
-	return ranAt, f.err
+	return ranAt, nil
 }
 
 // tidy has the source drop tables of the credential of b, and of those that it had before, which nobody reads any more.

@@ -1,20 +1,14 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"net/url"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/behalf-project/behalf/internal/sandbox/engine"
-	"github.com/behalf-project/behalf/internal/sqlstore/postgrestest"
 )
 
 // keptThere are cubes whose rows are kept in their source: grouped, in partitions, and as they are.
@@ -156,19 +150,8 @@ func TestARollupInTheWarehouseIsItsPersons(t *testing.T) {
 
 // In Postgres the service account makes tables with their indexes, for everybody who may use the source, by sessions that write nothing else.
 func TestARollupInPostgres(t *testing.T) {
-	at, err := url.Parse(postgrestest.URL(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, err := pgx.Connect(t.Context(), at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close(context.WithoutCancel(t.Context()))
-	password, _ := at.User.Password()
-	w := newWorld(t, worldConfig{yaml: fmt.Sprintf("  - name: ledger\n    type: postgres\n    options: {host: %q, port: %q, database: %q, sslmode: disable}\n"+
-		"    service_account: {user: %q, password: %q}\n", at.Hostname(), at.Port(), at.Path[1:], at.User.Username(), password)})
-	_, err = db.Exec(t.Context(), "CREATE TABLE payments (id INT PRIMARY KEY, kind TEXT, amount NUMERIC, paid TIMESTAMP); "+
+	w, db := newLedger(t, "")
+	_, err := db.Exec(t.Context(), "CREATE TABLE payments (id INT PRIMARY KEY, kind TEXT, amount NUMERIC, paid TIMESTAMP); "+
 		"INSERT INTO payments SELECT n, chr(97 + n % 3), n * 0.5, TIMESTAMP '2024-01-01' + n * INTERVAL '9 hours' FROM generate_series(1, 300) n")
 	w.must(err)
 	w.write("model/ledger.yml", `cubes:

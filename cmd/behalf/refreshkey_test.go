@@ -1,35 +1,17 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-
-	"github.com/behalf-project/behalf/internal/sqlstore/postgrestest"
 )
 
 // Refresh keys through the whole server: a Postgres whose rows change, read by its service account, and a warehouse that
 // shows each person other rows.
 func TestRefreshKeysOfARealDatabase(t *testing.T) {
-	at, err := url.Parse(postgrestest.URL(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, err := pgx.Connect(t.Context(), at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close(context.WithoutCancel(t.Context()))
-	password, _ := at.User.Password()
-	source := fmt.Sprintf("  - name: ledger\n    type: postgres\n    options: {host: %q, port: %q, database: %q, sslmode: disable}\n"+
-		"    service_account: {user: %q, password: %q}\n", at.Hostname(), at.Port(), at.Path[1:], at.User.Username(), password)
-	w := newWorld(t, worldConfig{yaml: source})
+	w, db := newLedger(t, "")
 	exec := func(sql string) {
 		t.Helper()
 		_, err := db.Exec(t.Context(), sql)

@@ -1,18 +1,11 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
-
-	"github.com/behalf-project/behalf/internal/sqlstore/postgrestest"
 )
 
 // heavy is a cube whose rows take their time, with a pre-aggregation that is kept here and one that is kept in the source, and one whose rows are
@@ -35,19 +28,7 @@ const heavy = `cubes:
 // A database whose process is killed or frozen in the middle of a query or of a build fails that query, or that build, within its time, and nothing else:
 // others are answered by the same database meanwhile, and what was built in vain is built when it is posted again.
 func TestTheDatabaseIsKilledOrFrozenInTheMiddle(t *testing.T) {
-	at, err := url.Parse(postgrestest.URL(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, err := pgx.Connect(t.Context(), at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close(context.WithoutCancel(t.Context()))
-	password, _ := at.User.Password()
-	w := newWorld(t, worldConfig{yaml: fmt.Sprintf("  - name: ledger\n    type: postgres\n    options: {host: %q, port: %q, database: %q, sslmode: disable}\n"+
-		"    service_account: {user: %q, password: %q}\n    limits: {query_timeout: 5s}\napi: {scopes: [data, jobs, meta]}\n",
-		at.Hostname(), at.Port(), at.Path[1:], at.User.Username(), password)})
+	w, db := newLedger(t, "    limits: {query_timeout: 5s}\napi: {scopes: [data, jobs, meta]}\n")
 	w.write("model/heavy.yml", heavy)
 	w.restart()
 	// backend waits for the process of the database that runs a statement of heavy, and of a table where one is made.
