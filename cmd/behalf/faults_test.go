@@ -79,12 +79,14 @@ func slowBehind(d time.Duration) func(t *testing.T, f *fleet) {
 		for range 3 {
 			f.servesEverywhere()
 		}
+		var err error
 		select {
-		case err := <-done:
+		case err = <-done:
 			t.Errorf("the refresh ended (%v) before the queries that should not wait for it", err)
 		default:
+			err = <-done
 		}
-		f.must(<-done)
+		f.must(err)
 		f.called(1, 0)
 		f.provider.ClearFaults()
 		f.hasLostNothing()
