@@ -49,7 +49,7 @@ type TableSQL struct {
 
 const (
 	tablesKnown  = 30 * time.Second   // for so long what the store said of them
-	mostTables   = 10_000             // of one credential
+	mostTables   = 10_000             // of one person, or account, at a source
 	builtWithin  = time.Hour          // a table that is not there by then never will be
 	replacedKept = 5 * time.Minute    // for whoever reads it
 	unusedKept   = 7 * 24 * time.Hour // as long as what is in use is fetched again
