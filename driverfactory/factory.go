@@ -41,9 +41,9 @@ type Config struct {
 	// Value and ExpiresAt of the token are read. Required where a source has one.
 	ClientCredentials func(ctx context.Context, c ClientCredentials) (Token, error)
 
-	// Admit is asked before a session is dialled, and may wait for capacity as long as ctx lasts. The session's
-	// release is called once, when its physical connection has closed or could not be made. Default: no limit but
-	// the source's own.
+	// Admit is asked before a session is dialled, and may wait for capacity as long as ctx lasts, or until a session of key
+	// is idle: then it fails with ErrSessionIdle, and that one is lent. The session's release is called once, when its
+	// physical connection has closed or could not be made. Default: no limit but the source's own.
 	Admit func(ctx context.Context, key PoolKey) (release func(), err error)
 
 	// Stage hears of sessions that are opened. Default: nobody hears.
@@ -55,6 +55,9 @@ type Config struct {
 	Log *zap.Logger      // default: no logging
 	Now func() time.Time // default: time.Now
 }
+
+// ErrSessionIdle is what Config.Admit fails with when there is an idle session to use in place of a new one.
+var ErrSessionIdle = errors.New("driverfactory: a session is idle")
 
 // Factory chooses credentials and opens drivers. It is safe for concurrent use.
 type Factory struct {

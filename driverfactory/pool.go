@@ -12,9 +12,7 @@ import (
 )
 
 const (
-	defaultQueryTimeout       = 10 * time.Minute
-	defaultMaxConnections     = 64
-	defaultPerUserConnections = 2
+	defaultQueryTimeout = 10 * time.Minute
 
 	// maxLost is how many lost sessions one statement may meet before it gives up. One idle session is kept, so a
 	// second loss in a row means that the warehouse is in trouble.
@@ -54,15 +52,11 @@ func (p *pool) timeout() time.Duration {
 // maxOpen is how many sessions this pool may have: what one person may, or all of the source's for the service
 // account, which everybody shares.
 func (p *pool) maxOpen() int {
-	l := p.choice.src.Limits
-	n, def := l.PerUserConnections, defaultPerUserConnections
+	all, each := p.choice.src.Limits.Sessions()
 	if p.choice.Key.Service {
-		n, def = l.MaxConnections, defaultMaxConnections
+		return all
 	}
-	if n > 0 {
-		return n
-	}
-	return def
+	return each
 }
 
 // acquire returns the sql.DB, opened if need be. Each successful call is followed by one of release.
@@ -269,6 +263,8 @@ func (p *pool) onSession(ctx context.Context, use func(lease) error) error {
 			return nil
 		}
 		switch class := p.classify(ctx, err); {
+		case errors.Is(err, ErrSessionIdle) && ctx.Err() == nil:
+			continue
 		case class == SessionLost && lost < maxLost:
 			lost++
 			p.log().Info("session lost, taking another")

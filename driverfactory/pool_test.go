@@ -246,6 +246,46 @@ func TestAdmissionIsAskedBeforeDiallingAndGivenBack(t *testing.T) {
 	}
 }
 
+func TestAnIdleSessionIsUsedInPlaceOfANewOne(t *testing.T) {
+	waits, idle := make(chan struct{}), make(chan struct{})
+	var asked atomic.Int32
+	w := newWorld(t, &warehouse{}, func(c *driverfactory.Config) {
+		c.Admit = func(context.Context, driverfactory.PoolKey) (func(), error) {
+			if asked.Add(1) == 1 {
+				return func() {}, nil
+			}
+			close(waits)
+			<-idle
+			return nil, driverfactory.ErrSessionIdle
+		}
+	})
+	first, err := w.driver.Query(t.Context(), driverfactory.Statement{SQL: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := make(chan error)
+	go func() {
+		_, err := query(t.Context(), w.driver, "x")
+		second <- err
+	}()
+	<-waits
+	for more := true; more; { // a session whose rows were left unread is not lent again
+		if more, err = first.Next(make([]any, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	close(idle)
+	if err := <-second; err != nil {
+		t.Errorf("who waited for a session = %v, want the idle one", err)
+	}
+	if n := len(w.loginTokens()); n != 1 {
+		t.Errorf("%d logins, want 1", n)
+	}
+}
+
 func TestOnePersonHasNoMoreSessionsThanAllowed(t *testing.T) {
 	w := newWorld(t, &warehouse{}, nil)
 	src := source()

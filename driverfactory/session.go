@@ -39,7 +39,13 @@ func (c *connector) Connect(ctx context.Context) (conn driver.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.p.timeout())
 	defer cancel()
 	ctx, end := c.p.f.cfg.Stage.Begin(ctx, Connect, time.Now())
-	defer func() { end(c.p.choice.src, err) }()
+	defer func() {
+		failed := err
+		if errors.Is(err, ErrSessionIdle) {
+			failed = nil
+		}
+		end(c.p.choice.src, failed)
+	}()
 	var tok Token
 	if c.p.tokens != nil {
 		if tok, err = c.p.tokens.token(ctx); err != nil {
@@ -48,6 +54,9 @@ func (c *connector) Connect(ctx context.Context) (conn driver.Conn, err error) {
 		ctx = context.WithValue(ctx, loginToken{}, tok)
 	}
 	release, err := c.p.f.cfg.Admit(ctx, c.p.choice.Key)
+	if errors.Is(err, ErrSessionIdle) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, withSource(err, c.p.choice.src, c.p.choice.Key.App)
 	}

@@ -84,6 +84,18 @@ type Limits struct {
 	QueryTimeout       time.Duration // of one statement; default 10 min
 }
 
+// Sessions returns how many sessions all people together may have, and how many one of them.
+func (l Limits) Sessions() (all, each int) {
+	all, each = l.MaxConnections, l.PerUserConnections
+	if all <= 0 {
+		all = 64
+	}
+	if each <= 0 {
+		each = 2
+	}
+	return all, each
+}
+
 // Liveness says how the source is checked under its service account.
 type Liveness struct {
 	Every    time.Duration // default 30 s

@@ -53,6 +53,7 @@ type warehouse struct {
 	canceled   atomic.Int64
 	opened     atomic.Int64
 	closed     atomic.Int64
+	logins     atomic.Int64 // sessions that were opened, where admit is set
 }
 
 // The factory is what Orchestrators are run with.
@@ -203,28 +204,35 @@ func (d *fakeDriver) session(ctx context.Context) (release func(), err error) {
 		d.w.t.Errorf("a statement was given to the closed driver of %+v", d.key)
 		return nil, errors.New("closed")
 	}
-	d.busy++
-	if n := len(d.idle); n > 0 {
-		release, d.idle = d.idle[n-1], d.idle[:n-1]
-		return release, nil
+	for {
+		if n := len(d.idle); n > 0 {
+			release, d.idle = d.idle[n-1], d.idle[:n-1]
+			d.busy++
+			return release, nil
+		}
+		if d.w.admit == nil {
+			d.busy++
+			return func() {}, nil
+		}
+		d.mu.Unlock()
+		release, err = d.w.admit(ctx, d.key)
+		d.mu.Lock()
+		if errors.Is(err, driverfactory.ErrSessionIdle) {
+			continue
+		}
+		if err == nil {
+			d.w.logins.Add(1)
+			d.busy++
+		}
+		return release, err
 	}
-	if d.w.admit == nil {
-		return func() {}, nil
-	}
-	d.mu.Unlock()
-	release, err = d.w.admit(ctx, d.key)
-	d.mu.Lock()
-	if err != nil {
-		d.busy--
-	}
-	return release, err
 }
 
 func (d *fakeDriver) back(release func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.busy--
-	if d.isClosed {
+	if d.isClosed || len(d.idle) > 0 {
 		release()
 		return
 	}

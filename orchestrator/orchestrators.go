@@ -208,8 +208,9 @@ func New(cfg Config) *Orchestrators {
 	o.open, _ = simplelru.NewLRU(cfg.Max, o.evicted) // its error is a size below 1
 	o.rollups, _ = simplelru.NewLRU(maxRollups, o.unrolled)
 	o.health.results = map[sourceKey]SourceHealth{}
-	cfg.Capacity.serve(o.maxConnections, o.steal)
+	cfg.Capacity.serve(cfg.Caps, o)
 	cfg.Caps.Serve(caps.Statements, slots{o})
+	cfg.Caps.Serve(caps.Sessions, cfg.Capacity)
 	return o
 }
 

@@ -15,7 +15,7 @@ import (
 type pool struct {
 	key    driverfactory.PoolKey
 	choice driverfactory.Choice
-	limit  int // sessions of its source
+	limits driverfactory.Limits
 	owner  string
 	home   *orchestrator // nil for the service account, which belongs to nobody
 
@@ -47,7 +47,7 @@ func (o *Orchestrators) lend(f *flight) (*pool, error) {
 func (o *Orchestrators) borrow(choice driverfactory.Choice, src driverfactory.Source, home *orchestrator) *pool {
 	p := o.pools[choice.Key]
 	if p == nil {
-		p = &pool{key: choice.Key, choice: choice, limit: src.Limits.MaxConnections}
+		p = &pool{key: choice.Key, choice: choice, limits: src.Limits}
 		if !p.key.Service {
 			p.owner, p.home = p.key.Principal.Key(), home
 			o.person(p.owner).pools[p] = struct{}{}
@@ -92,7 +92,12 @@ func (o *Orchestrators) giveBack(p *pool) {
 		}
 	}
 	o.mu.Unlock()
-	o.capacity.reclaim() // outside mu: somebody may be waiting for the session that just became idle
+	if !p.isOpen.Load() {
+		return
+	}
+	if _, idle := p.driver.Stats(); idle > 0 {
+		o.capacity.reclaim(p.key) // outside mu: somebody may be waiting for the session that just became idle
+	}
 }
 
 // discard retires a pool that turned out to be of no use.
@@ -176,15 +181,38 @@ func (o *Orchestrators) steal(match func(driverfactory.PoolKey) bool) bool {
 	return false
 }
 
-// maxConnections returns how many sessions the source of key may have, 0 when it does not say.
-func (o *Orchestrators) maxConnections(key driverfactory.PoolKey) int {
+// limits returns those of the source of key.
+func (o *Orchestrators) limits(key driverfactory.PoolKey) driverfactory.Limits {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if s := o.lines[sourceKey{key.Domain, key.Source}]; s != nil {
-		return s.source.Limits.MaxConnections
+		return s.source.Limits
 	}
 	if p := o.pools[key]; p != nil {
-		return p.limit
+		return p.limits
 	}
-	return 0
+	return driverfactory.Limits{}
+}
+
+// atRest returns how many sessions nobody will need in the next moment, by their pools.
+func (o *Orchestrators) atRest() map[driverfactory.PoolKey]int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := map[driverfactory.PoolKey]int{}
+	for el := o.idle.Front(); el != nil; el = el.Next() {
+		p := el.Value.(*pool)
+		if open, _ := p.driver.Stats(); open > 0 && !o.expected(p.key) {
+			all[p.key] = open
+		}
+	}
+	return all
+}
+
+// expected reports whether a statement that waits, or has just begun, may be one that needs a session of this pool.
+func (o *Orchestrators) expected(pool driverfactory.PoolKey) bool {
+	s := o.lines[sourceKey{pool.Domain, pool.Source}]
+	if s == nil || pool.Service {
+		return s != nil && !s.empty()
+	}
+	return s.lines[pool.Principal] != nil
 }

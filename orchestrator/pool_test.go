@@ -3,6 +3,7 @@ package orchestrator_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,4 +136,31 @@ func TestCloseLetsWorkFinishWithinTheGraceAndCutsTheRest(t *testing.T) {
 			t.Errorf("a second Close = %v", err)
 		}
 	})
+}
+
+func TestASessionThatBecomesIdleIsLentToWhoWaitsForOne(t *testing.T) {
+	for name, limits := range map[string]driverfactory.Limits{
+		"of the person": {Concurrency: 4, PerUserConcurrency: 4, PerUserConnections: 1},
+		"of the source": {Concurrency: 4, PerUserConcurrency: 4, PerUserConnections: 4, MaxConnections: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, orchestrator.Config{Capacity: orchestrator.NewCapacity(0, time.Minute)}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+				alice := person("alice")
+				w.grant(alice.Principal, 1)
+				src := source("db", limits)
+				var all []<-chan answer
+				for i := range 4 {
+					all = append(all, load(t.Context(), o, alice, query(src, fmt.Sprint("sleep 1s -- ", i))))
+				}
+				for _, c := range all {
+					if got := <-c; got.err != nil {
+						t.Errorf("a statement = %v, want it to run in its turn", got.err)
+					}
+				}
+				if n := w.logins.Load(); n != 1 {
+					t.Errorf("%d sessions were opened, want 1 that all used", n)
+				}
+			})
+		})
+	}
 }

@@ -29,8 +29,11 @@ type fleet struct {
 
 	mu      sync.Mutex
 	running map[*statement]struct{}
+	open    map[*session]struct{}
 	peak    int // statements at once
 	members []*member
+
+	patience time.Duration // of who waits for a session of the source
 }
 
 // statement is one that runs at the source.
@@ -39,6 +42,9 @@ type statement struct {
 	who     driverfactory.Principal
 	outlast bool // it outlasts the lease under which it began, or had none: its replica cannot ask
 }
+
+// session is one that is open at the source.
+type session statement
 
 // member is a replica of a fleet, its drivers, and its way to the store.
 type member struct {
@@ -61,7 +67,7 @@ type member struct {
 // inFleet runs test in a bubble, with a source of these limits and no replica.
 func inFleet(t *testing.T, limits driverfactory.Limits, test func(t *testing.T, f *fleet)) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fleet{t: t, src: source("db", limits), store: new(capstest.Memory), running: map[*statement]struct{}{}}
+		f := &fleet{t: t, src: source("db", limits), store: new(capstest.Memory), running: map[*statement]struct{}{}, open: map[*session]struct{}{}, patience: time.Hour}
 		test(t, f)
 		for _, m := range f.members {
 			m.thaw()
@@ -74,7 +80,16 @@ func inFleet(t *testing.T, limits driverfactory.Limits, test func(t *testing.T, 
 func (f *fleet) join() *member {
 	m := &member{warehouse: newWarehouse(f.t), fleet: f}
 	m.caps = caps.New(caps.Config{Store: m, Replica: fmt.Sprint("r", len(f.members))})
-	m.o = orchestrator.New(orchestrator.Config{Drivers: m, Caps: m.caps, IdleTimeout: time.Second})
+	capacity := orchestrator.NewCapacity(0, f.patience)
+	m.admit = func(ctx context.Context, pool driverfactory.PoolKey) (func(), error) {
+		release, err := capacity.Admit(ctx, pool)
+		if err != nil {
+			return nil, err
+		}
+		end := m.login(pool.Principal)
+		return func() { end(); release() }, nil
+	}
+	m.o = orchestrator.New(orchestrator.Config{Drivers: m, Caps: m.caps, Capacity: capacity, IdleTimeout: time.Minute})
 	cancel := f.store.News.Subscribe(func(n notify.News) {
 		if !m.frozen() {
 			m.caps.Hear(n)
@@ -150,7 +165,7 @@ func (m *member) Exchange(ctx context.Context, o caps.Offer) (caps.Answer, error
 	}
 	m.asked.Add(1)
 	time.Sleep(time.Duration(1+rand.IntN(3)) * time.Millisecond)
-	if o.All {
+	if o.All || m.lapsed() {
 		m.exempt()
 	}
 	a, err := m.fleet.store.Exchange(ctx, o)
@@ -168,11 +183,19 @@ func (m *member) Leave(ctx context.Context, replica string) error {
 
 func (m *member) lapsed() bool { return m.caps.Lapsed(m.caps.Term()) }
 
+// beyond reports whether what m has now it has without a lease.
+func (m *member) beyond() bool { return m.caps.State().CutOff || m.lapsed() }
+
 // exempt marks what runs under a lease that has ended.
 func (m *member) exempt() {
 	m.fleet.mu.Lock()
 	defer m.fleet.mu.Unlock()
 	for s := range m.fleet.running {
+		if s.at == m {
+			s.outlast = true
+		}
+	}
+	for s := range m.fleet.open {
 		if s.at == m {
 			s.outlast = true
 		}
@@ -213,7 +236,7 @@ func (m *member) begin(who driverfactory.Principal) (end func()) {
 	f.running[s] = struct{}{}
 	all, his := 0, 0
 	for r := range f.running {
-		if r.outlast = r.outlast || r.at.lapsed(); !r.outlast {
+		if r.outlast = r.outlast || r.at.beyond(); !r.outlast {
 			all++
 			if r.who == who {
 				his++
@@ -228,6 +251,32 @@ func (m *member) begin(who driverfactory.Principal) (end func()) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		delete(f.running, s)
+	}
+}
+
+// login fails the test when a session is opened that is one too many.
+func (m *member) login(who driverfactory.Principal) (end func()) {
+	f := m.fleet
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := &session{at: m, who: who, outlast: m.beyond()}
+	f.open[s] = struct{}{}
+	all, his := 0, 0
+	for r := range f.open {
+		if r.outlast = r.outlast || r.at.beyond(); !r.outlast {
+			all++
+			if r.who == who {
+				his++
+			}
+		}
+	}
+	if most, each := f.src.Limits.Sessions(); all > most || his > each {
+		f.t.Errorf("%d sessions are open, %d of %s, want at most %d and %d", all, his, who.Subject, most, each)
+	}
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.open, s)
 	}
 }
 
@@ -262,6 +311,7 @@ func TestReplicasKeepToTheCapsOfAll(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		limits := driverfactory.Limits{
 			Concurrency: rapid.IntRange(1, 5).Draw(rt, "concurrency"), PerUserConcurrency: rapid.IntRange(1, 3).Draw(rt, "per user"), PerUserQueue: 1000,
+			MaxConnections: rapid.IntRange(1, 6).Draw(rt, "sessions"), PerUserConnections: rapid.IntRange(1, 4).Draw(rt, "sessions per user"),
 		}
 		people, seed := rapid.IntRange(1, 4).Draw(rt, "people"), rapid.Uint64().Draw(rt, "seed")
 		inFleet(t, limits, func(t *testing.T, f *fleet) {
@@ -312,9 +362,26 @@ func TestReplicasKeepToTheCapsOfAll(t *testing.T) {
 				}
 			}
 			all.Wait()
+			for _, m := range alive() {
+				m.thaw()
+				m.cut(false, false)
+			}
+			time.Sleep(lease + 20*time.Second)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			each := map[driverfactory.Principal]int{}
+			for s := range f.open {
+				if each[s.who]++; each[s.who] > limits.PerUserConnections || len(f.open) > limits.MaxConnections {
+					t.Errorf("%d sessions are open in the end, %d of %s, want at most %d and %d",
+						len(f.open), each[s.who], s.who.Subject, limits.MaxConnections, limits.PerUserConnections)
+				}
+			}
 		})
 	})
 }
+
+// lease is how long a share is a replica's that does not say so again.
+const lease = 10 * time.Second
 
 // busy has n statements of somebody wait at a replica, one after the other, until the returned function is called.
 func (m *member) busy(sc driverfactory.SecurityContext, n int, took time.Duration) (end func()) {
@@ -488,4 +555,108 @@ func TestReplicasThatCannotAskGoOnWithTheirPart(t *testing.T) {
 			endB()
 		})
 	}
+}
+
+// sessions returns how many are open now at each replica.
+func (f *fleet) sessions() []int {
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := make([]int, len(f.members))
+	for s := range f.open {
+		for i, m := range f.members {
+			if s.at == m {
+				n[i]++
+			}
+		}
+	}
+	return n
+}
+
+// logins fails the test unless so many sessions were opened at each replica until now.
+func (f *fleet) logins(want ...int64) {
+	f.t.Helper()
+	synctest.Wait()
+	var got []int64
+	for _, m := range f.members {
+		got = append(got, m.warehouse.logins.Load())
+	}
+	if !slices.Equal(got, want) {
+		f.t.Errorf("%d sessions were opened, want %d", got, want)
+	}
+}
+
+func TestAnIdleSessionIsClosedForWhoWaitsAtAnotherReplica(t *testing.T) {
+	limits := driverfactory.Limits{Concurrency: 8, PerUserConcurrency: 1, PerUserConnections: 1, MaxConnections: 3}
+	inFleet(t, limits, func(t *testing.T, f *fleet) {
+		a := f.join()
+		ask := func(m *member, name string) {
+			t.Helper()
+			began := time.Now()
+			if err := m.ask(t.Context(), person(name), 1, 500*time.Millisecond); err != nil {
+				t.Errorf("a statement = %v, want it to run", err)
+			}
+			if took := time.Since(began); took > time.Second { // long before a session was idle for so long that it is closed anyway
+				t.Errorf("%s had a session after %v", name, took)
+			}
+		}
+		is := func(what string, open []int, logins ...int64) {
+			t.Helper()
+			if got := f.sessions(); !slices.Equal(got, open) {
+				t.Errorf("%v sessions are open %s, want %v", got, what, open)
+			}
+			f.logins(logins...)
+		}
+		for _, name := range []string{"p0", "p1", "p2"} {
+			ask(a, name)
+		}
+		b := f.join()
+		time.Sleep(10 * time.Second)
+		ask(a, "p0")
+		is("when another replica came", []int{3, 0}, 3, 0)
+		ask(b, "p0")
+		is("after one at the second, of somebody who had one at the first", []int{2, 1}, 3, 1)
+		ask(b, "p3")
+		is("after one of somebody else, who finds an idle one nearer by", []int{2, 1}, 3, 2)
+		time.Sleep(5 * time.Second)
+		var all sync.WaitGroup
+		for i := range 3 {
+			all.Go(func() { ask(b, fmt.Sprint("p", 4+i)) })
+		}
+		all.Wait()
+		if n := f.sessions()[0]; n != 0 {
+			t.Errorf("%d sessions rest at the first, while three are wanted at once at the second", n)
+		}
+	})
+}
+
+func TestASessionOfOneGoesToAndFro(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 4, PerUserConcurrency: 4, PerUserConnections: 1}, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		endA, endB := a.busy(person("p0"), 4, 100*time.Millisecond), b.busy(person("p0"), 4, 100*time.Millisecond)
+		time.Sleep(time.Minute)
+		one, two := a.statements.Load(), b.statements.Load()
+		t.Logf("%d and %d statements of 100 ms in a minute, in %d and %d sessions", one, two, a.warehouse.logins.Load(), b.warehouse.logins.Load())
+		if min(one, two) < 150 {
+			t.Errorf("the replicas ran %d and %d statements, want about as many each", one, two)
+		}
+		endA()
+		endB()
+	})
+}
+
+func TestSessionsInUseElsewhereAreWaitedForAsLongAsAStatementMay(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 4, PerUserConcurrency: 2, PerUserConnections: 1}, func(t *testing.T, f *fleet) {
+		f.patience = time.Second
+		a, b := f.join(), f.join()
+		long := make(chan error)
+		go func() { long <- a.ask(t.Context(), person("p0"), 1, 5*time.Minute) }()
+		time.Sleep(time.Second)
+		if err := b.ask(t.Context(), person("p0"), 1, time.Millisecond); err != nil {
+			t.Errorf("who waited for their own session was told %v, want that it ran", err)
+		}
+		if err := <-long; err != nil {
+			t.Errorf("the long statement = %v, want it left alone", err)
+		}
+	})
 }

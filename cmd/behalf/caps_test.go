@@ -13,7 +13,7 @@ import (
 	"github.com/behalf-project/behalf/internal/sandbox/engine"
 )
 
-// fleetCap is how many statements of one person run at once at a source that does not say.
+// fleetCap is how many statements of one person run at once at a source that does not say, and how many sessions they have.
 const fleetCap = 2
 
 // Two processes, one Postgres, one source and one person who asks both for much at once. The source says what ran when.
@@ -48,6 +48,14 @@ func TestOnePersonOnTwoReplicas(t *testing.T) {
 		t.Errorf("%d statements of hers ran at once, want %d: never more, and the whole cap", n, fleetCap)
 	}
 
+	has := func(when string) {
+		t.Helper()
+		if n := box.Databricks.Sessions("alice"); n > fleetCap {
+			t.Errorf("she has %d sessions %s, want at most %d", n, when, fleetCap)
+		}
+	}
+	has("after she asked both") // idle ones stay for a minute
+
 	// All that she has is at the first, and then she asks the second as well.
 	ask(0, 8)
 	eventually(t, "the first runs as much as she may", func() bool { return running(box) == fleetCap })
@@ -56,6 +64,7 @@ func TestOnePersonOnTwoReplicas(t *testing.T) {
 	f.askFor(1, fmt.Sprintf(`{"cache":"no-cache","query":{"measures":["shared_orders.count"],"limit":%d}}`, next)).ran(t, "user", "alice")
 	t.Logf("a statement of 300 ms at the second replica was answered %v after it was asked, while the first had eight waiting", time.Since(began))
 	asks.Wait()
+	has("after she asked the second while the first was busy")
 
 	// Killed while it holds its share: the other has all of it when the lease ends.
 	ask(0, 8)

@@ -15,8 +15,11 @@ import (
 // Kind is what a cap is a cap of.
 type Kind string
 
-// Statements are those that run at once.
-const Statements Kind = "statements"
+// The kinds.
+const (
+	Statements Kind = "statements" // that run at once
+	Sessions   Kind = "sessions"   // that are open
+)
 
 // Key names a cap: that of a source, or, with a Principal, that of one person there.
 type Key struct {
@@ -79,7 +82,7 @@ type Share struct {
 	Name   string
 	Held   int
 	Fair   int  // what it is to have
-	Owes   bool // what it holds above Fair is waited for elsewhere
+	Owes   int  // so much of what it holds above Fair is waited for elsewhere
 	Waited bool // another wants more than it holds
 }
 
@@ -181,12 +184,13 @@ func Settle(claims []Claim, replica string, now int64, isNew, frozen bool) (own 
 		own = Share{Held: me.Held, Fair: fair[at]}
 		switch {
 		case frozen: // all that is not that replica's runs under leases that have ended
-			own.Fair, own.Owes = 0, me.Held > 0
+			own.Fair, own.Owes = 0, me.Held
 		case free < 0: // somebody woke with what runs there: everybody gives back what is too much, and only then anybody is given some
 			own.Fair = min(own.Fair, max(me.Held+free, 0))
-			own.Owes = me.Held > own.Fair
+			own.Owes = me.Held - own.Fair
 		}
 	}
+	short := -max(free, 0) // of what others are to have
 	for i, c := range claims {
 		if i == at {
 			continue
@@ -196,7 +200,10 @@ func Settle(claims []Claim, replica string, now int64, isNew, frozen bool) (own 
 			concerned = append(concerned, c.Replica)
 		}
 		own.Waited = own.Waited || c.Wants > c.Held
-		own.Owes = own.Owes || waits(i) && own.Held > own.Fair
+		if waits(i) {
+			short += min(c.Wants, fair[i]) - c.Held
+		}
 	}
+	own.Owes = max(own.Owes, min(short, own.Held-own.Fair))
 	return own, concerned
 }

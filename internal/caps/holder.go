@@ -146,6 +146,21 @@ func (c *Caps) Take(k Key, limit, uses int) bool {
 	return true
 }
 
+// Owed returns how much of what is in use of a cap of limit is to end, for another replica to have it, or because there is less
+// than there was. Where that is not known, nothing is.
+func (c *Caps) Owed(k Key, limit, uses int) int {
+	if c == nil || c.alone() {
+		return max(uses-limit, 0)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, now := c.shares[k], time.Now()
+	if !c.cutOff && (s == nil || !live(c.from, now)) {
+		return 0
+	}
+	return max(uses-c.allowed(s, limit, now), 0)
+}
+
 // allowed returns what may be in use of s, which is nil when nothing is known of it.
 func (c *Caps) allowed(s *share, limit int, now time.Time) int {
 	switch {
@@ -437,13 +452,16 @@ func (c *Caps) take(began time.Time, o Offer, a Answer) (wait time.Duration) {
 		if s.held == 0 && is.Held > 0 {
 			s.used, s.givenAt = false, began
 		}
-		s.held, s.fair, s.owes, s.waited, s.told.Keep = is.Held, is.Fair, is.Owes, is.Waited, is.Held
+		s.held, s.fair, s.owes, s.waited, s.told.Keep = is.Held, is.Fair, is.Owes > 0, is.Waited, is.Held
+		if s.key.Kind == Sessions {
+			s.fair = is.Held - is.Owes // one that is closed for nobody would have to log in again
+		}
 		if s.owes && s.held > max(s.uses, s.lends(began)) || s.waited && s.wants < min(s.held, s.told.Wants) {
 			c.ring() // some can be given back at once
 		}
 	}
 	for _, s := range c.shares {
-		if s.wants > s.held || s.owes {
+		if s.wants > s.held || s.owes || s.waited && s.held > 0 {
 			return askEvery
 		}
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // Warehouse is a source where everybody has a credential of their own, and every statement runs until it is cancelled.
-type Warehouse struct{ Canceled atomic.Int64 }
+type Warehouse struct{ begun, Canceled atomic.Int64 }
 
 // Choose implements orchestrator.Drivers.
 func (*Warehouse) Choose(_ context.Context, sc driverfactory.SecurityContext, src driverfactory.Source, _ driverfactory.Operation) (driverfactory.Choice, error) {
@@ -30,6 +30,7 @@ func (w *Warehouse) Open(driverfactory.Choice) (driverfactory.Driver, error) {
 type sessions Warehouse
 
 func (s *sessions) Query(ctx context.Context, _ driverfactory.Statement) (driverfactory.Rows, error) {
+	s.begun.Add(1)
 	<-ctx.Done()
 	s.Canceled.Add(1)
 	return nil, context.Cause(ctx)
@@ -48,14 +49,14 @@ func (s *Server) Run(t testing.TB, username, sql string) <-chan error {
 	}
 	sc := driverfactory.SecurityContext{Domain: Domain, Username: username, Principal: u.Principal()}
 	ended := make(chan error, 1)
-	before := s.Orchestrators.Stats().Running
+	before := s.Warehouse.begun.Load()
 	go func() {
 		_, err := s.Orchestrators.Load(context.WithoutCancel(t.Context()), sc, orchestrator.Request{
 			Source: driverfactory.Source{Domain: Domain, Name: "default"}, Statement: driverfactory.Statement{SQL: sql}, RequestID: "req_" + username, Wait: time.Minute,
 		})
 		ended <- err
 	}()
-	for deadline := time.Now().Add(20 * time.Second); s.Orchestrators.Stats().Running == before; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); s.Warehouse.begun.Load() == before; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the statement does not run")
 		}

@@ -44,7 +44,7 @@ func TestStore(t *testing.T, open func(*testing.T) Opened) {
 		t.Helper()
 		return exchange(t, o, caps.Offer{Replica: replica, Sharing: true, Demands: demands})
 	}
-	has := func(t *testing.T, a caps.Answer, name string, held, fair int, owes bool) {
+	has := func(t *testing.T, a caps.Answer, name string, held, fair int, owes int) {
 		t.Helper()
 		at := slices.IndexFunc(a.Shares, func(s caps.Share) bool { return s.Name == name })
 		if at >= 0 {
@@ -93,20 +93,20 @@ func TestStore(t *testing.T, open func(*testing.T) Opened) {
 			t.Errorf("%v are told that somebody came, want a", got)
 		}
 		want := caps.Demand{Name: "x", Cap: 2, Wants: 2}
-		has(t, exchange(t, o, caps.Offer{Replica: "b", Sharing: true, All: true, Demands: []caps.Demand{want}}), "x", 0, 0, false)
+		has(t, exchange(t, o, caps.Offer{Replica: "b", Sharing: true, All: true, Demands: []caps.Demand{want}}), "x", 0, 0, 0)
 		told()
 		if a := exchange(t, o, caps.Offer{Replica: "a"}); a.Alone {
 			t.Errorf("Exchange = %+v, want two", a)
 		}
-		has(t, offers(t, o, "b"), "x", 0, 0, false)
-		has(t, exchange(t, o, caps.Offer{Replica: "b", Sharing: true, All: true, Demands: []caps.Demand{demand("x", 2, 1, 2)}}), "x", 1, 0, true)
+		has(t, offers(t, o, "b"), "x", 0, 0, 0)
+		has(t, exchange(t, o, caps.Offer{Replica: "b", Sharing: true, All: true, Demands: []caps.Demand{demand("x", 2, 1, 2)}}), "x", 1, 0, 1)
 		exchange(t, o, caps.Offer{Replica: "b", Sharing: true, All: true, Demands: []caps.Demand{want}})
 		told()
 		exchange(t, o, caps.Offer{Replica: "a", Sharing: true, All: true, Demands: []caps.Demand{demand("x", 2, 1, 1)}})
 		if got := told(); !slices.Equal(got, []string{"b"}) {
 			t.Errorf("%v are told that all share, want b", got)
 		}
-		has(t, offers(t, o, "b"), "x", 1, 1, false)
+		has(t, offers(t, o, "b"), "x", 1, 1, 0)
 	})
 	t.Run("who was not known must say all", func(t *testing.T) {
 		o := open(t)
@@ -114,28 +114,37 @@ func TestStore(t *testing.T, open func(*testing.T) Opened) {
 		if a := offers(t, o, "c", demand("x", 2, 0, 1)); !a.Anew || len(a.Shares) != 0 {
 			t.Errorf("Exchange = %+v, want to be asked for all", a)
 		}
-		has(t, offers(t, o, "a", demand("y", 2, 0, 1)), "y", 2, 2, false)
-		has(t, exchange(t, o, caps.Offer{Replica: "c", Sharing: true, All: true, Demands: []caps.Demand{demand("x", 2, 0, 1)}}), "x", 2, 2, false)
+		has(t, offers(t, o, "a", demand("y", 2, 0, 1)), "y", 2, 2, 0)
+		has(t, exchange(t, o, caps.Offer{Replica: "c", Sharing: true, All: true, Demands: []caps.Demand{demand("x", 2, 0, 1)}}), "x", 2, 2, 0)
 	})
 	t.Run("the first has the whole cap, and gives back what another waits for", func(t *testing.T) {
 		o := open(t)
 		comes(t, o, "a", "b")
 		told := hears(o)
-		has(t, offers(t, o, "a", demand("x", 4, 0, 1)), "x", 4, 4, false)
+		has(t, offers(t, o, "a", demand("x", 4, 0, 1)), "x", 4, 4, 0)
 		if got := told(); len(got) != 0 {
 			t.Errorf("%v are told, want nobody", got)
 		}
-		has(t, offers(t, o, "b", demand("x", 4, 0, 3)), "x", 0, 3, false)
+		has(t, offers(t, o, "b", demand("x", 4, 0, 3)), "x", 0, 3, 0)
 		if got := told(); !slices.Equal(got, []string{"a"}) {
 			t.Errorf("%v are told, want who holds it", got)
 		}
-		has(t, offers(t, o, "a"), "x", 4, 1, true)
+		has(t, offers(t, o, "a"), "x", 4, 1, 3)
 		told()
-		has(t, offers(t, o, "a", demand("x", 4, 2, 2)), "x", 2, 2, false)
+		has(t, offers(t, o, "a", demand("x", 4, 2, 2)), "x", 2, 2, 0)
 		if got := told(); !slices.Equal(got, []string{"b"}) {
 			t.Errorf("%v are told, want who waits", got)
 		}
-		has(t, offers(t, o, "b"), "x", 2, 2, false)
+		has(t, offers(t, o, "b"), "x", 2, 2, 0)
+	})
+	t.Run("no more is owed than is waited for", func(t *testing.T) {
+		o := open(t)
+		comes(t, o, "a", "b", "c")
+		has(t, offers(t, o, "a", demand("x", 9, 0, 1)), "x", 9, 9, 0)
+		offers(t, o, "b", demand("x", 9, 0, 1))
+		has(t, offers(t, o, "a"), "x", 9, 5, 1)
+		offers(t, o, "c", demand("x", 9, 0, 2))
+		has(t, offers(t, o, "a"), "x", 9, 3, 3)
 	})
 	t.Run("what is given back altogether is another's", func(t *testing.T) {
 		o := open(t)
@@ -147,19 +156,19 @@ func TestStore(t *testing.T, open func(*testing.T) Opened) {
 		if got := told(); !slices.Equal(got, []string{"b"}) {
 			t.Errorf("%v are told, want who waits", got)
 		}
-		has(t, offers(t, o, "b"), "x", 1, 1, false)
+		has(t, offers(t, o, "b"), "x", 1, 1, 0)
 	})
 	t.Run("a cap of one goes to and fro", func(t *testing.T) {
 		o := open(t)
 		comes(t, o, "a", "b")
-		has(t, offers(t, o, "a", demand("x", 1, 0, 1)), "x", 1, 1, false)
+		has(t, offers(t, o, "a", demand("x", 1, 0, 1)), "x", 1, 1, 0)
 		offers(t, o, "b", demand("x", 1, 0, 1))
 		holder, other := "a", "b"
 		for range 4 {
 			time.Sleep(2 * time.Millisecond) // turns are told apart by milliseconds
-			has(t, offers(t, o, holder), "x", 1, 0, true)
-			has(t, offers(t, o, holder, demand("x", 1, 0, 1)), "x", 0, 0, false)
-			has(t, offers(t, o, other), "x", 1, 1, false)
+			has(t, offers(t, o, holder), "x", 1, 0, 1)
+			has(t, offers(t, o, holder, demand("x", 1, 0, 1)), "x", 0, 0, 0)
+			has(t, offers(t, o, other), "x", 1, 1, 0)
 			offers(t, o, holder)
 			holder, other = other, holder
 		}
@@ -193,28 +202,28 @@ func TestStore(t *testing.T, open func(*testing.T) Opened) {
 		time.Sleep(2 * time.Millisecond)
 		exchange(t, o, caps.Offer{Replica: "a", Sharing: true, All: true, Demands: []caps.Demand{demand("x", 1, 1, 2)}})
 		offers(t, o, "a", demand("x", 1, 0, 2))
-		has(t, offers(t, o, "b"), "x", 1, 1, false)
+		has(t, offers(t, o, "b"), "x", 1, 1, 0)
 	})
 	t.Run("the smallest cap is in force", func(t *testing.T) {
 		o := open(t)
 		comes(t, o, "a", "b")
-		has(t, offers(t, o, "a", demand("x", 2, 0, 2)), "x", 2, 2, false)
-		has(t, offers(t, o, "b", demand("x", 8, 0, 8)), "x", 0, 1, false)
+		has(t, offers(t, o, "a", demand("x", 2, 0, 2)), "x", 2, 2, 0)
+		has(t, offers(t, o, "b", demand("x", 8, 0, 8)), "x", 0, 1, 0)
 		offers(t, o, "a", demand("x", 2, 1, 2))
-		has(t, offers(t, o, "b"), "x", 1, 1, false)
+		has(t, offers(t, o, "b"), "x", 1, 1, 0)
 	})
 	t.Run("what runs is held although it is too much", func(t *testing.T) {
 		o := open(t)
 		comes(t, o, "a", "b")
 		offers(t, o, "a", demand("x", 2, 2, 2))
 		told := hears(o)
-		has(t, exchange(t, o, caps.Offer{Replica: "b", Sharing: true, All: true, Demands: []caps.Demand{demand("x", 2, 2, 2)}}), "x", 2, 0, true)
+		has(t, exchange(t, o, caps.Offer{Replica: "b", Sharing: true, All: true, Demands: []caps.Demand{demand("x", 2, 2, 2)}}), "x", 2, 0, 2)
 		if got := told(); !slices.Equal(got, []string{"a"}) {
 			t.Errorf("%v are told that it is too much, want the other", got)
 		}
-		has(t, offers(t, o, "a"), "x", 2, 0, true)
-		has(t, offers(t, o, "a", demand("x", 2, 1, 2)), "x", 1, 0, true)
-		has(t, offers(t, o, "b", demand("x", 2, 1, 2)), "x", 1, 1, false)
+		has(t, offers(t, o, "a"), "x", 2, 0, 2)
+		has(t, offers(t, o, "a", demand("x", 2, 1, 2)), "x", 1, 0, 1)
+		has(t, offers(t, o, "b", demand("x", 2, 1, 2)), "x", 1, 1, 0)
 	})
 	t.Run("the shares of a dead replica come back, and it has none when it wakes", func(t *testing.T) {
 		o := open(t)
@@ -222,7 +231,7 @@ func TestStore(t *testing.T, open func(*testing.T) Opened) {
 		exchange(t, o, caps.Offer{Replica: "a", Sharing: true, Lease: time.Millisecond, Demands: []caps.Demand{demand("x", 2, 0, 2)}})
 		told := hears(o)
 		time.Sleep(5 * time.Millisecond)
-		has(t, offers(t, o, "b", demand("x", 2, 0, 2)), "x", 2, 2, false)
+		has(t, offers(t, o, "b", demand("x", 2, 0, 2)), "x", 2, 2, 0)
 		if got := told(); !slices.Equal(got, []string{"c"}) {
 			t.Errorf("%v are told that one died, want the other", got)
 		}
@@ -266,7 +275,7 @@ func TestStore(t *testing.T, open func(*testing.T) Opened) {
 			t.Errorf("%d shares that nobody else wants, want them left out", len(a.Shares))
 		}
 		exchange(t, o, caps.Offer{Replica: "a", Sharing: true, All: true, Demands: demands[:1]})
-		has(t, offers(t, o, "b", demands[1]), demands[1].Name, 2, 2, false)
+		has(t, offers(t, o, "b", demands[1]), demands[1].Name, 2, 2, 0)
 	})
 	t.Run("who asks at once is never given more than there is", func(t *testing.T) {
 		o := open(t)
