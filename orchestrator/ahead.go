@@ -28,10 +28,14 @@ type RollupUse struct {
 
 	By driverfactory.SecurityContext // who used it; without access tokens
 	At time.Time
+
+	InSource bool // it is kept there
+	Ended    bool // nobody has used it for long: see Refresh
 }
 
 const (
-	noteEvery = time.Hour // how often the use of a rollup is noted
+	usedFor   = 7 * 24 * time.Hour // for so long after its last use a rollup is in use
+	noteEvery = time.Hour          // how often the use of a rollup is noted
 	noteTime  = 10 * time.Second
 )
 
@@ -42,7 +46,7 @@ func (o *Orchestrators) inUse(ctx context.Context, a *asked, r *Rollup, id Rollu
 		return
 	}
 	now := o.cfg.Now()
-	use := RollupUse{Name: r.Name, Zone: r.Zone, By: a.sc, At: now.UTC()}
+	use := RollupUse{Name: r.Name, Zone: r.Zone, By: a.sc, At: now.UTC(), InSource: r.InSource != nil}
 	use.By.Credentials = nil
 	if spans, err := r.spans(known); err == nil && len(spans) > 0 { // there may be thousands: nobody waits for that
 		use.Since = spans[0].From
@@ -79,10 +83,17 @@ func scopeID(key driverfactory.PoolKey) string {
 // Refresh has fetched what is out of date of a rollup in use, which req plans anew for use.By, and waits until that is done. It
 // fails like Build and like what it fetches, and with fault.Gone (rollup_replaced) where the rollup is another one by now: the
 // model, the source or the credential has changed, and who uses that notes it.
+//
+// Where the use has ended nothing is fetched: the source drops what tables of its credential nobody has used for as long.
 func (o *Orchestrators) Refresh(ctx context.Context, use RollupUse, req Request) error {
 	b, err := o.building(ctx, use.By, req, use.ID)
 	if err != nil {
 		return err
+	}
+	if use.Ended {
+		for b.ctx = ctx; b.r.InSource != nil && o.tidy(b); {
+		}
+		return nil
 	}
 	b.since = use.Since
 	if err := o.post(b); err != nil {

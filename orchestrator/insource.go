@@ -48,12 +48,12 @@ type TableSQL struct {
 }
 
 const (
-	tablesKnown  = 30 * time.Second   // for so long what the store said of them
-	mostTables   = 10_000             // of one person, or account, at a source
-	builtWithin  = time.Hour          // a table that is not there by then never will be
-	replacedKept = 5 * time.Minute    // for whoever reads it
-	unusedKept   = 7 * 24 * time.Hour // as long as what is in use is fetched again
-	dropAgain    = time.Hour          // until it is tried again
+	tablesKnown  = 30 * time.Second      // for so long what the store said of them
+	mostTables   = 10_000                // of one person, or account, at a source
+	builtWithin  = time.Hour             // a table that is not there by then never will be
+	replacedKept = 5 * time.Minute       // for whoever reads it
+	unusedKept   = usedFor - 2*noteEvery // then the last look at what was in use finds it unused
+	dropAgain    = time.Hour             // until it is tried again
 	dropsAtOnce  = 20
 	storeTime    = 5 * time.Second
 )
@@ -72,7 +72,17 @@ func (o *Orchestrators) keeps(r *Rollup) bool {
 // sourceRollup names a rollup in its source.
 func sourceRollup(id RollupID) SourceRollup {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %s %t %q", id.Scope.Domain, id.Scope.Source, id.Scope.Principal.Key(), id.Scope.Service, id.Scope.App))
-	return SourceRollup{Holder: hex.EncodeToString(sum[:12]), Scope: scopeID(id.Scope), Structure: hex.EncodeToString(id.Structure[:])}
+	of := SourceRollup{Holder: hex.EncodeToString(sum[:12]), Scope: scopeID(id.Scope), Structure: hex.EncodeToString(id.Structure[:])}
+	if !id.Scope.Service {
+		of.Person = sourcePerson(id.Scope.Principal)
+	}
+	return of
+}
+
+// sourcePerson names somebody who has tables in sources.
+func sourcePerson(p driverfactory.Principal) string {
+	sum := sha256.Sum256([]byte(p.Key()))
+	return hex.EncodeToString(sum[:12])
 }
 
 // tables returns what is stored of a rollup, and of one in its source the tables there, both by partition. What the source has is known
@@ -358,10 +368,11 @@ func (o *Orchestrators) exec(b *building, s driverfactory.Statement) (time.Time,
 	return ranAt, nil
 }
 
-// tidy has the source drop tables of the credential of b, and of those that it had before, which nobody reads any more.
-func (o *Orchestrators) tidy(b *building) {
+// tidy has the source drop tables of the credential of b, and of those that it had before, which nobody reads any more. It drops
+// some, and reports whether there may be more.
+func (o *Orchestrators) tidy(b *building) (more bool) {
 	if o.still(b.ctx, b.a) != nil {
-		return // what the next credential made would be of another scope than this
+		return false // what the next credential made would be of another scope than this
 	}
 	of := sourceRollup(b.id)
 	ctx, cancel := context.WithTimeout(b.ctx, storeTime)
@@ -370,7 +381,7 @@ func (o *Orchestrators) tidy(b *building) {
 	left, err := o.cfg.SourceTables.LeftOver(ctx, of.Holder, of.Scope, now, now.Add(-replacedKept), now.Add(-unusedKept), now.Add(dropAgain), dropsAtOnce)
 	if err != nil {
 		o.log.Warn("which tables of rollups are to be dropped is not known", why(err))
-		return
+		return false
 	}
 	for _, t := range left {
 		_, err := o.exec(b, b.r.InSource.Drop(t))
@@ -380,28 +391,29 @@ func (o *Orchestrators) tidy(b *building) {
 		if err != nil {
 			o.log.Warn("a table of a rollup is left in its source", zap.String("table", t.Schema+"."+t.Name), why(err))
 			if !refused(err) {
-				return
+				return false
 			}
 		}
 	}
+	return len(left) == dropsAtOnce
 }
 
-// release has all tables of the holders of rollups dropped when these next build one there. From now on nobody reads them.
-func (o *Orchestrators) release(ctx context.Context, ids []RollupID) error {
-	holders := map[string]struct{}{}
-	for _, id := range ids {
-		holders[sourceRollup(id).Holder] = struct{}{}
+// release has all tables of people in their sources dropped when these next build one there, and returns of how many rollups they
+// are. From now on nobody reads them.
+func (o *Orchestrators) release(ctx context.Context, people []driverfactory.Principal) (rollups int, err error) {
+	if o.cfg.SourceTables == nil {
+		return 0, nil
 	}
-	now := o.cfg.Now()
-	for holder := range holders {
-		ctx, cancel := context.WithTimeout(ctx, storeTime)
-		_, err := o.cfg.SourceTables.LeftOver(ctx, holder, "", now, now, now, now, mostTables)
-		cancel()
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	for _, p := range people {
+		n, err := o.cfg.SourceTables.Release(ctx, sourcePerson(p), o.cfg.Now())
 		if err != nil {
-			return err
+			return rollups, err
 		}
+		rollups += n
 	}
-	return nil
+	return rollups, nil
 }
 
 // nothing are the rows of a statement that has none.

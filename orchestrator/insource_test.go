@@ -376,6 +376,75 @@ func TestFlushedTablesAreDropped(t *testing.T) {
 	})
 }
 
+// Tables that another process made, or this one before it was started anew, are flushed all the same.
+func TestTablesOfAnotherProcessAreFlushed(t *testing.T) {
+	withSources(t, 2, func(t *testing.T, all []replica) {
+		alice, bob := person("alice"), person("bob")
+		all[1].made = all[0].made
+		for _, r := range all {
+			r.grant(alice.Principal, 1)
+			r.grant(bob.Principal, 1)
+		}
+		for range 3 {
+			asksFor(t, all[0].Orchestrators, bob, inTheSource())
+			asksFor(t, all[0].Orchestrators, alice, inTheSource())
+		}
+		asksFor(t, all[1].Orchestrators, alice, query(source("db", driverfactory.Limits{}), "something else"))
+		list, _ := all[1].List("", 0)
+		flushed, err := all[1].Flush(t.Context(), list[0].ID)
+		if err != nil || flushed.Rollups != 1 {
+			t.Fatalf("Flush = %+v, %v, want her one rollup", flushed, err)
+		}
+		for n, want := range []string{"", "", "orders.main"} {
+			if res := asksFor(t, all[1].Orchestrators, alice, inTheSource()); res.Rollup != want {
+				t.Errorf("request %d after it is answered from %q, want %q", n+1, res.Rollup, want)
+			}
+		}
+		if res := asksFor(t, all[0].Orchestrators, bob, inTheSource()); res.Rollup != "orders.main" || all[0].tables(bob.Principal) != 1 || all[0].tables(alice.Principal) != 1 {
+			t.Errorf("bob is answered from %q, and they have %d and %d tables", res.Rollup, all[0].tables(bob.Principal), all[0].tables(alice.Principal))
+		}
+	})
+}
+
+// What nobody uses any more is dropped in the end, under the credential that made it, although nothing is built there again.
+func TestTablesThatNobodyUsesAreDroppedInTheEnd(t *testing.T) {
+	var told uses
+	tables := sqlstoretest.OpenSQLite(t, nil).SourceTables()
+	inBubble(t, orchestrator.Config{SourceTables: tables, Used: told.used}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		req := partitioned(30)
+		req.Rollup.InSource, req.Rollup.Type, req.Rollup.Ahead = tableSQL(), "rollup", true
+		for range 3 {
+			asksFor(t, o, alice, req)
+		}
+		use, n := told.last()
+		if n != 1 || !use.InSource || use.Ended {
+			t.Fatalf("told %d times, last of %+v", n, use)
+		}
+		if n := w.tables(alice.Principal); n != 30 {
+			t.Fatalf("she has %d tables, want 30", n)
+		}
+		ends := func(after time.Duration, want int) {
+			t.Helper()
+			time.Sleep(time.Until(use.At.Add(after)))
+			use.Ended = true
+			if err := o.Refresh(t.Context(), use, req); err != nil {
+				t.Errorf("Refresh = %v, want no error", err)
+			}
+			if n := w.tables(alice.Principal); n != want {
+				t.Errorf("%v after the last use she has %d tables, want %d", after, n, want)
+			}
+		}
+		ends(6*24*time.Hour, 30)
+		ends(7*24*time.Hour, 0)
+		w.revoke(alice.Principal)
+		if err := o.Refresh(t.Context(), use, req); !errors.Is(err, fault.ReauthorizationRequired) {
+			t.Errorf("Refresh without a grant = %v, want refused", err)
+		}
+	})
+}
+
 // Nobody drops the tables of another, whatever they build: those are neither older nor of another grant for them.
 func TestNobodyDropsTheTablesOfAnother(t *testing.T) {
 	withSources(t, 1, func(t *testing.T, all []replica) {
@@ -487,6 +556,19 @@ func (b *book) LeftOver(_ context.Context, holder, scope string, now, replaced, 
 		}
 	}
 	return all, nil
+}
+
+func (b *book) Release(_ context.Context, person string, _ time.Time) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	rollups := map[[2]string]bool{}
+	for _, p := range b.rows {
+		if p.of.Person == person && person != "" && p.built && !p.left {
+			p.left = true
+			rollups[[2]string{p.of.Holder, p.of.Structure}] = true
+		}
+	}
+	return len(rollups), nil
 }
 
 func (b *book) Dropped(_ context.Context, name string) error {

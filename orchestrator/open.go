@@ -171,10 +171,7 @@ type Flushed struct {
 // service account fetched is everybody's, and stays. It is fault.NotFound where none is open with this id, and
 // fault.Conflict where so many people share it that they are not all known.
 func (o *Orchestrators) Flush(ctx context.Context, id string) (d Flushed, err error) {
-	var (
-		people []driverfactory.Principal
-		there  []RollupID // that have tables in their sources
-	)
+	var people []driverfactory.Principal
 	theirs := func(key driverfactory.PoolKey) bool { return !key.Service && slices.Contains(people, key.Principal) }
 	err = o.find(id, func(one *orchestrator) error {
 		d.Name = one.id
@@ -184,28 +181,29 @@ func (o *Orchestrators) Flush(ctx context.Context, id string) (d Flushed, err er
 				Detail: "More than " + count(maxPeople, "person shares", "people share") + " this orchestrator, so whose results to drop is not known. Restart the server to drop everybody's.",
 			}
 		}
-		people = one.people
-		for _, p := range people {
-			d.Results += o.cache.Purge(p.Key(), theirs)
-		}
-		for _, r := range o.rollups.Keys() {
-			if !theirs(r.Scope) {
-				continue
-			}
-			if k, _ := o.rollups.Peek(r); len(k.tables) > 0 {
-				there = append(there, r)
-			}
-			o.rollups.Remove(r)
-		}
+		people = slices.Clone(one.people)
 		return nil
 	})
 	if err != nil {
 		return d, err
 	}
-	// Outside the lock, as in announce.
-	d.Rollups = len(there)
-	if err := o.release(ctx, there); err != nil || o.cfg.PreAggregations == nil {
+	// Before it is forgotten that tables in their sources are there: nobody is to find them again in between. And outside the lock,
+	// as in announce.
+	if d.Rollups, err = o.release(ctx, people); err != nil {
 		return d, err
+	}
+	o.mu.Lock()
+	for _, p := range people {
+		d.Results += o.cache.Purge(p.Key(), theirs)
+	}
+	for _, r := range o.rollups.Keys() {
+		if theirs(r.Scope) {
+			o.rollups.Remove(r)
+		}
+	}
+	o.mu.Unlock()
+	if o.cfg.PreAggregations == nil {
+		return d, nil
 	}
 	d.Rollups += len(o.cfg.PreAggregations.IDs(theirs))
 	return d, o.cfg.PreAggregations.Drop(theirs)

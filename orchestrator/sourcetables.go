@@ -7,6 +7,7 @@ import (
 
 // SourceRollup names a rollup that one credential keeps in its source.
 type SourceRollup struct {
+	Person    string // whose they are, at whatever source; empty where they are a service account's
 	Holder    string // whose tables they are at the source, whatever credential they have: of a person there, or of its service account
 	Scope     string // the credential, with its epoch
 	Structure string // of the rows: RollupID.Structure
@@ -42,6 +43,10 @@ type SourceTables interface {
 	// scopes than scope, and those that were not used since unused. Nobody is returned them again before again, and from now on
 	// Tables has none of them.
 	LeftOver(ctx context.Context, holder, scope string, now, replaced, unused, again time.Time, n int) ([]SourceTable, error)
+
+	// Release has all tables of a person that were built returned by LeftOver, at whatever source they are. From now on Tables has
+	// none of them. It returns of how many rollups they are.
+	Release(ctx context.Context, person string, now time.Time) (rollups int, err error)
 
 	// Dropped forgets a table that is not there any more. One that is not known is no error.
 	Dropped(ctx context.Context, name string) error

@@ -23,6 +23,7 @@ import (
 
 const (
 	lease       = 7 * 24 * time.Hour // after the last use
+	patience    = time.Hour          // beyond that, for what is left in a source
 	leastWait   = 30 * time.Second   // between two looks at one rollup, whatever the model says
 	firstWait   = time.Minute        // the query that used it has it fetched by itself
 	timeout     = 30 * time.Minute   // of one look
@@ -40,7 +41,7 @@ type Config struct {
 	Jobs jobs.Store
 
 	// Refresh plans a rollup anew for who uses it, has it fetched where it is out of date, and returns when that may be so
-	// again; zero for never.
+	// again; zero for never. Of one whose use has ended it drops what is left in its source, and fetches nothing.
 	Refresh func(ctx context.Context, use orchestrator.RollupUse) (next time.Time, err error)
 
 	Now func() time.Time // default: time.Now
@@ -64,6 +65,8 @@ type payload struct {
 	Zone  string    `json:"zone"`
 	Since time.Time `json:"since,omitzero"`
 	At    time.Time `json:"at"`
+
+	InSource bool `json:"in_source,omitzero"`
 }
 
 // who is a security context as it is kept: without access tokens.
@@ -92,7 +95,7 @@ func (w *Worker) Used(ctx context.Context, use orchestrator.RollupUse) error {
 	if len(by) > maxWho {
 		return errors.New("the claims of who uses it are too many to be kept")
 	}
-	text, err := json.Marshal(payload{use.Scope, use.Name, use.Zone, use.Since, use.At})
+	text, err := json.Marshal(payload{use.Scope, use.Name, use.Zone, use.Since, use.At, use.InSource})
 	if err != nil {
 		return err
 	}
@@ -123,20 +126,24 @@ func (w *Worker) handle(ctx context.Context, j jobs.Job) error {
 	if err != nil {
 		return jobs.GiveUp(err)
 	}
-	if w.cfg.Now().Sub(use.At) >= lease {
+	end := use.At.Add(lease)
+	use.Ended = !w.cfg.Now().Before(end)
+	if use.Ended && !use.InSource {
 		return nil
 	}
 	next, err := w.cfg.Refresh(ctx, use)
 	switch {
-	case err != nil && slices.Contains(over, fault.KindOf(err)), err == nil && next.IsZero():
+	case err != nil && slices.Contains(over, fault.KindOf(err)), use.Ended && (err == nil || w.cfg.Now().Sub(end) >= patience):
 		return nil
 	case err != nil:
 		return err
+	case next.IsZero() && !use.InSource:
+		return nil
 	}
-	if least := w.cfg.Now().Add(leastWait); next.Before(least) {
+	if least := w.cfg.Now().Add(leastWait); !next.IsZero() && next.Before(least) {
 		next = least
 	}
-	if end := use.At.Add(lease); next.After(end) {
+	if next.IsZero() || next.After(end) {
 		next = end // nobody's claims are kept for longer
 	}
 	return jobs.Again(next)
@@ -150,7 +157,7 @@ func decode(j jobs.Job) (orchestrator.RollupUse, error) {
 		return orchestrator.RollupUse{}, err
 	}
 	return orchestrator.RollupUse{
-		ID: j.Key, Scope: p.Scope, Name: p.Name, Zone: p.Zone, Since: p.Since, At: p.At,
+		ID: j.Key, Scope: p.Scope, Name: p.Name, Zone: p.Zone, Since: p.Since, At: p.At, InSource: p.InSource,
 		By: securitycontext.Context{
 			Domain: by.Domain, Principal: securitycontext.Principal{Realm: by.Realm, Subject: by.Subject}, Username: by.Username,
 			Claims: by.Claims, Template: by.Template, Groups: by.Groups, Extended: by.Extended, AppID: by.AppID,

@@ -127,6 +127,50 @@ func TestWhatNobodyUsesIsNotRefreshed(t *testing.T) {
 	}
 }
 
+// Of what is kept in its source there is one look more, when the week has ended: for what is to be dropped there. It is tried for an
+// hour, and asked for even where the rows are good for ever.
+func TestWhatIsKeptInItsSourceEndsThere(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		next        time.Duration // zero: never
+		err         error
+		most, least int // looks at its end
+	}{
+		{"and is done", 24 * time.Hour, nil, 1, 1},
+		{"and is good for ever", 0, nil, 1, 1},
+		{"and is nobody's any more", time.Hour, fault.New(fault.ReauthorizationRequired, "revoked"), 1, 1},
+		{"and the source is down", time.Hour, fault.New(fault.Unavailable, "down"), 30, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var use orchestrator.RollupUse
+			var w *world
+			inBubble(t, func(n int) (next time.Time, err error) {
+				if w.asked[n-1].Ended {
+					err = tt.err
+				}
+				if tt.next > 0 {
+					next = time.Now().Add(tt.next)
+				}
+				return next, err
+			}, func(t *testing.T, is *world) {
+				w, use = is, of("rol_1")
+				use.InSource, use.At = true, use.At.Add(5*time.Minute-7*24*time.Hour)
+				w.use(t, use)
+				time.Sleep(4 * time.Minute)
+				if got := w.times(); len(got) == 0 || w.asked[len(got)-1].Ended || !w.asked[0].InSource {
+					t.Errorf("within the week it was looked at %d times, last for %+v", len(got), w.asked[len(got)-1])
+				}
+				before := len(w.times())
+				time.Sleep(100 * time.Minute)
+				got := w.times()
+				if n := len(got) - before; n < tt.least || n > tt.most || !w.asked[len(got)-1].Ended || got[len(got)-1] > 90*time.Minute {
+					t.Errorf("when the week had ended it was looked at %d times, last after %v for %+v; want between %d and %d", n, got[len(got)-1], w.asked[len(got)-1], tt.least, tt.most)
+				}
+			})
+		})
+	}
+}
+
 // Nothing is looked at more often than twice a minute, whatever the model says, and what is good for ever once.
 func TestHowOftenIsBounded(t *testing.T) {
 	inBubble(t, func(int) (time.Time, error) { return time.Now(), nil }, func(t *testing.T, w *world) {

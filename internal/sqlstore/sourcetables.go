@@ -68,9 +68,9 @@ func (s *SourceTables) Begin(ctx context.Context, of orchestrator.SourceRollup, 
 		if there >= most {
 			return errTablesFull
 		}
-		_, err := c.exec(ctx, `INSERT INTO source_tables (`+sourceTableColumns+`, holder, scope, structure, begun_at, begun_until, replaced_at, used_at, left_at, again_at)
-			VALUES (?, ?, ?, '', 0, 0, 0, ?, ?, ?, ?, ?, 0, ?, 0, 0)`,
-			t.Name, t.Schema, t.Partition, of.Holder, of.Scope, of.Structure, millis(now), millis(until), millis(now))
+		_, err := c.exec(ctx, `INSERT INTO source_tables (`+sourceTableColumns+`, holder, scope, structure, begun_at, begun_until, replaced_at, used_at, left_at, again_at, person)
+			VALUES (?, ?, ?, '', 0, 0, 0, ?, ?, ?, ?, ?, 0, ?, 0, 0, ?)`,
+			t.Name, t.Schema, t.Partition, of.Holder, of.Scope, of.Structure, millis(now), millis(until), millis(now), of.Person)
 		return err
 	})
 }
@@ -145,6 +145,28 @@ func (s *SourceTables) LeftOver(ctx context.Context, holder, scope string, now, 
 			millis(now), millis(again), holder, millis(now), millis(now), scope, millis(replaced), millis(unused), n)
 	})
 	return sourceTables(rows), err
+}
+
+// Release implements orchestrator.SourceTables.
+func (s *SourceTables) Release(ctx context.Context, person string, now time.Time) (rollups int, err error) {
+	if person == "" {
+		return 0, nil // a service account is nobody
+	}
+	err = s.db.write(ctx, "release the tables of somebody", func(ctx context.Context, c conn) error {
+		var of []struct {
+			Holder    string `db:"holder"`
+			Structure string `db:"structure"`
+		}
+		err := c.all(ctx, &of, `UPDATE source_tables SET left_at = ? WHERE person = ? AND built_at > 0 AND left_at = 0
+			RETURNING holder, structure`, millis(now), person)
+		seen := map[[2]string]bool{}
+		for _, r := range of {
+			seen[[2]string{r.Holder, r.Structure}] = true
+		}
+		rollups = len(seen)
+		return err
+	})
+	return rollups, err
 }
 
 // Dropped implements orchestrator.SourceTables.

@@ -27,7 +27,7 @@ const (
 )
 
 // daily is a rollup of alice.
-var daily = orchestrator.SourceRollup{Holder: "alice", Scope: "alice 1", Structure: "daily"}
+var daily = orchestrator.SourceRollup{Person: "alice", Holder: "alice", Scope: "alice 1", Structure: "daily"}
 
 // of returns a table of a partition.
 func of(partition, name string) orchestrator.SourceTable {
@@ -119,6 +119,7 @@ func TestSourceTables(t *testing.T, open func(*testing.T) orchestrator.SourceTab
 		{"one that nobody began, or as something else, is not there", testNobodys},
 		{"those of another credential are left over, and those of other people are not", testScopes},
 		{"those that nobody uses are left over", testUnused},
+		{"those of somebody are released, at whatever source, and those of others are not", testReleased},
 		{"what is left over is returned again when whoever had it did not drop it", testAgain},
 		{"so many are returned and no more, the oldest first", testSomeAtATime},
 		{"who has as many as they may begins no more, of whatever rollup and credential", testMost},
@@ -220,6 +221,32 @@ func testUnused(s store) {
 	s.has(monthly)
 	s.used(monthly, noon.Add(3*time.Hour))
 	s.has(monthly) // too late
+}
+
+func testReleased(s store) {
+	elsewhere := orchestrator.SourceRollup{Person: "alice", Holder: "alice elsewhere", Scope: "alice there", Structure: "daily"}
+	bobs := orchestrator.SourceRollup{Person: "bob", Holder: "bob", Scope: "bob 1", Structure: "daily"}
+	everybodys := orchestrator.SourceRollup{Holder: "account", Scope: "account", Structure: "daily"}
+	s.make(daily, of("2024", "t1"), noon)
+	s.make(daily, of("2025", "t2"), noon)
+	s.begin(daily, of("2026", "t3"), noon)
+	s.make(elsewhere, of("", "t4"), noon)
+	s.make(bobs, of("", "t5"), noon)
+	s.make(everybodys, of("", "t6"), noon)
+	for person, want := range map[string]int{"": 0, "carol": 0, "alice": 2} {
+		if n, err := s.Release(s.Context(), person, noon.Add(time.Second)); n != want || err != nil {
+			s.Errorf("Release of %q = %d, %v, want %d rollups", person, n, err, want)
+		}
+	}
+	s.has(daily)
+	s.has(elsewhere)
+	s.has(bobs, "t5")
+	s.has(everybodys, "t6")
+	s.leftOver("alice", daily.Scope, noon.Add(time.Second), forever, forever, "t1", "t2")
+	s.leftOver("alice elsewhere", "alice there", noon.Add(time.Second), forever, forever, "t4")
+	if n, err := s.Release(s.Context(), "alice", noon.Add(time.Minute)); n != 0 || err != nil {
+		s.Errorf("Release again = %d, %v, want none", n, err)
+	}
 }
 
 func testAgain(s store) {
