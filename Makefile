@@ -57,6 +57,7 @@ bench: ## every figure beside its floor, as a ratio of one run
 	@go test -run '^$$' -bench RotationWhileServing -benchtime 1x -timeout 10m ./internal/sqlstore | grep -E 's/rotation|sealed again'
 	@go test -run '^$$' -bench 'Load500Cubes|Generate|Query' -benchtime 1s -benchmem ./internal/datamodel/... ./internal/sqlgen | grep ^Benchmark
 	@go test -run '^$$' -bench 'Write|Query' -benchtime 1s ./internal/preagg | grep ^Benchmark
+	@go test -run '^$$' -bench 'CacheHit|Uncached|TakeAlone' -benchtime 1s -benchmem ./orchestrator ./internal/caps | grep ^Benchmark
 	@go test -run '^$$' -bench DueCrowd -benchtime 1x -timeout 60m ./internal/sqlstore | grep -E 'due grants|calls in a second|want'
 
 .PHONY: reliability

@@ -46,15 +46,19 @@ func benchmarkHit(b *testing.B, src driverfactory.Source) {
 	o := orchestrator.New(orchestrator.Config{Drivers: instant{100}})
 	alice, req := person("alice"), query(src, "SELECT status, count(*) FROM orders GROUP BY 1")
 	req.FreshFor = time.Hour
-	if _, err := o.Load(b.Context(), alice, req); err != nil {
+	res, err := o.Load(b.Context(), alice, req)
+	if err != nil {
 		b.Fatal(err)
 	}
+	res.Close()
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if res, err := o.Load(b.Context(), alice, req); err != nil || !res.Cached {
+			res, err := o.Load(b.Context(), alice, req)
+			if err != nil || !res.Cached {
 				b.Fatal(err)
 			}
+			res.Close()
 		}
 	})
 }
@@ -66,9 +70,11 @@ func BenchmarkUncached(b *testing.B) {
 	req.Cache = orchestrator.NoCache
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := o.Load(b.Context(), alice, req); err != nil {
+		res, err := o.Load(b.Context(), alice, req)
+		if err != nil {
 			b.Fatal(err)
 		}
+		res.Close()
 	}
 }
 
