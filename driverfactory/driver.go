@@ -145,4 +145,24 @@ type Writer interface {
 type IdleCloser interface {
 	// CloseIdle closes the idle sessions and returns how many there were. It may wait for the warehouse.
 	CloseIdle() int
+
+	// Drain closes the idle sessions, and from now on every other one as soon as its statement has ended. It may wait for the
+	// warehouse.
+	Drain()
+}
+
+type startKey struct{}
+
+// BeforeStart returns a context whose statements ask may once they have a session, which they may have waited for, and before they
+// are sent. Where it fails, they fail so, and the session is as good as before.
+func BeforeStart(ctx context.Context, may func() error) context.Context {
+	return context.WithValue(ctx, startKey{}, may)
+}
+
+// MayStart asks what BeforeStart was given. A Driver calls it.
+func MayStart(ctx context.Context) error {
+	if may, ok := ctx.Value(startKey{}).(func() error); ok {
+		return may()
+	}
+	return nil
 }

@@ -42,8 +42,10 @@ type Config struct {
 	ClientCredentials func(ctx context.Context, c ClientCredentials) (Token, error)
 
 	// Admit is asked before a session is dialled, and may wait for capacity as long as ctx lasts, or until a session of key
-	// is idle: then it fails with ErrSessionIdle, and that one is lent. The session's release is called once, when its
+	// is idle: then it fails with ErrAskAgain, and that one is lent. The session's release is called once, when its
 	// physical connection has closed or could not be made. Default: no limit but the source's own.
+	//
+	// ctx is that of the statement that the session is for.
 	Admit func(ctx context.Context, key PoolKey) (release func(), err error)
 
 	// Stage hears of sessions that are opened. Default: nobody hears.
@@ -56,8 +58,9 @@ type Config struct {
 	Now func() time.Time // default: time.Now
 }
 
-// ErrSessionIdle is what Config.Admit fails with when there is an idle session to use in place of a new one.
-var ErrSessionIdle = errors.New("driverfactory: a session is idle")
+// ErrAskAgain is what a session is not opened with, because one is idle, or because nobody in particular was to have it: whoever
+// waits asks again, and is not told.
+var ErrAskAgain = errors.New("driverfactory: ask for a session again")
 
 // Factory chooses credentials and opens drivers. It is safe for concurrent use.
 type Factory struct {

@@ -32,6 +32,7 @@ type pool struct {
 	users    int         // statements under way, until their rows are closed
 	sweep    *time.Timer // closes db; nil while there is none
 	released time.Time   // when users became 0
+	drains   bool        // no session is kept
 	closed   bool
 }
 
@@ -80,7 +81,7 @@ func (p *pool) acquire() (*sql.DB, error) {
 		}
 		p.db = sql.OpenDB(&connector{p: p, inner: inner})
 		p.db.SetMaxOpenConns(p.maxOpen())
-		p.db.SetMaxIdleConns(1)
+		p.db.SetMaxIdleConns(p.maxIdle())
 		p.db.SetConnMaxIdleTime(p.f.cfg.IdleTimeout)
 		p.db.SetConnMaxLifetime(maxSessionLife)
 	}
@@ -151,8 +152,27 @@ func (p *pool) CloseIdle() int {
 	}
 	before := db.Stats().MaxIdleClosed
 	db.SetMaxIdleConns(0)
-	db.SetMaxIdleConns(1)
+	p.mu.Lock()
+	idle := p.maxIdle()
+	p.mu.Unlock()
+	db.SetMaxIdleConns(idle)
 	return int(db.Stats().MaxIdleClosed - before)
+}
+
+// Drain keeps no session any more.
+func (p *pool) Drain() {
+	p.mu.Lock()
+	p.drains = true
+	p.mu.Unlock()
+	p.CloseIdle()
+}
+
+// maxIdle is how many sessions are kept that nobody uses. It is called under mu.
+func (p *pool) maxIdle() int {
+	if p.drains {
+		return 0
+	}
+	return 1
 }
 
 // Stats returns the number of open and of idle sessions.
@@ -263,7 +283,7 @@ func (p *pool) onSession(ctx context.Context, use func(lease) error) error {
 			return nil
 		}
 		switch class := p.classify(ctx, err); {
-		case errors.Is(err, ErrSessionIdle) && ctx.Err() == nil:
+		case errors.Is(err, ErrAskAgain) && ctx.Err() == nil:
 			continue
 		case class == SessionLost && lost < maxLost:
 			lost++
@@ -287,7 +307,7 @@ func (p *pool) onSession(ctx context.Context, use func(lease) error) error {
 // attempt runs use on a session once, and returns the token of the session. One that might not be as it was is not lent
 // again.
 func (p *pool) attempt(ctx context.Context, db *sql.DB, use func(lease) error) (Token, error) {
-	conn, err := db.Conn(ctx)
+	conn, err := db.Conn(context.WithValue(ctx, askerKey{}, true))
 	if err != nil {
 		if login, ok := errors.AsType[*loginError](err); ok {
 			return login.tok, login.err
@@ -302,6 +322,10 @@ func (p *pool) attempt(ctx context.Context, db *sql.DB, use func(lease) error) (
 		l.sess = c.(*session)
 		return nil
 	})
+	if err := MayStart(ctx); err != nil {
+		l.giveBack()
+		return l.sess.tok, err
+	}
 	if err := use(l); err != nil {
 		l.spoil(p.classify(ctx, err))
 		l.giveBack()

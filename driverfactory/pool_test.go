@@ -256,7 +256,7 @@ func TestAnIdleSessionIsUsedInPlaceOfANewOne(t *testing.T) {
 			}
 			close(waits)
 			<-idle
-			return nil, driverfactory.ErrSessionIdle
+			return nil, driverfactory.ErrAskAgain
 		}
 	})
 	first, err := w.driver.Query(t.Context(), driverfactory.Statement{SQL: "x"})
@@ -283,6 +283,85 @@ func TestAnIdleSessionIsUsedInPlaceOfANewOne(t *testing.T) {
 	}
 	if n := len(w.loginTokens()); n != 1 {
 		t.Errorf("%d logins, want 1", n)
+	}
+}
+
+func TestACredentialThatEndedWhileRoomWasWaitedForDoesNotLogIn(t *testing.T) {
+	for name, ends := range map[string]func(w *world){
+		"replaced":  func(w *world) { w.grants.Set(tok(2, 2)) },
+		"refreshed": func(w *world) { w.grants.Set(tok(1, 2)) },
+		"revoked":   func(w *world) { w.grants.Refuse(refusal(fault.ReauthorizationRequired, "", "revoked")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			waits, room := make(chan struct{}), make(chan struct{})
+			var released atomic.Int32
+			w := newWorld(t, &warehouse{atLogin: true}, func(c *driverfactory.Config) {
+				c.Admit = func(context.Context, driverfactory.PoolKey) (func(), error) {
+					close(waits)
+					<-room
+					return func() { released.Add(1) }, nil
+				}
+			})
+			done := make(chan error)
+			go func() {
+				_, err := query(t.Context(), w.driver, "x")
+				done <- err
+			}()
+			<-waits
+			ends(w)
+			close(room)
+			err := <-done
+			if tokens := w.loginTokens(); slices.Contains(tokens, "token-1-1") || (err == nil) != (name == "refreshed") {
+				t.Errorf("it logged in with %v, and answered %v", tokens, err)
+			}
+			if err != nil && released.Load() != 1 {
+				t.Errorf("the room was given back %d times, want once", released.Load())
+			}
+		})
+	}
+}
+
+func TestAStatementThatMayNotStartIsNotSent(t *testing.T) {
+	w := newWorld(t, &warehouse{}, nil)
+	w.answer(func(_ *fakeConn, query string) ([][]driver.Value, error) {
+		if query != "x" {
+			t.Errorf("%q was sent", query)
+		}
+		return [][]driver.Value{{"a"}}, nil
+	})
+	late := fault.New(fault.Conflict, "It is too late.")
+	ctx := driverfactory.BeforeStart(t.Context(), func() error { return late })
+	if _, err := w.driver.Query(ctx, driverfactory.Statement{SQL: "late"}); !errors.Is(err, fault.Conflict) {
+		t.Errorf("Query = %v, want %v", err, late)
+	}
+	if _, err := query(driverfactory.BeforeStart(t.Context(), func() error { return nil }), w.driver, "x"); err != nil || len(w.loginTokens()) != 1 {
+		t.Errorf("the next statement = %v, after %d logins; want it in the same session", err, len(w.loginTokens()))
+	}
+}
+
+func TestADriverThatDrainsKeepsNoSession(t *testing.T) {
+	w := newWorld(t, &warehouse{}, nil)
+	w.wants(t, "token-1-1")
+	rows, err := w.driver.Query(t.Context(), driverfactory.Statement{SQL: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.driver.(driverfactory.IdleCloser).Drain()
+	if n := w.openSessions(); n != 1 {
+		t.Errorf("%d sessions are open, want the one in use", n)
+	}
+	for more := true; more; {
+		if more, err = rows.Next(make([]any, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = rows.Close()
+	if n := w.openSessions(); n != 0 {
+		t.Errorf("%d sessions are open after the last statement, want none", n)
+	}
+	w.wants(t, "token-1-1") // what was lent before may still ask
+	if n := w.openSessions(); n != 0 {
+		t.Errorf("%d sessions are open after one more, want none", n)
 	}
 }
 

@@ -33,32 +33,40 @@ func (e *loginError) Unwrap() error { return e.err }
 // remembers is then certainly the one that the warehouse saw.
 type loginToken struct{}
 
-// Connect opens a session. database/sql also calls it on a context without an end, to replace a broken session, so it
-// brings its own.
+// askerKey is in the context of whoever asks for a session.
+type askerKey struct{}
+
+// Connect opens a session for whoever asks. database/sql also calls it by itself, when a session broke or could not be made while
+// somebody waited: on a context without an end, and whether or not they still wait when it is there. They are to ask for
+// themselves, so that who waits is known, and a session that is given back finds them.
 func (c *connector) Connect(ctx context.Context) (conn driver.Conn, err error) {
+	if ctx.Value(askerKey{}) == nil {
+		return nil, ErrAskAgain
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.p.timeout())
 	defer cancel()
 	ctx, end := c.p.f.cfg.Stage.Begin(ctx, Connect, time.Now())
 	defer func() {
 		failed := err
-		if errors.Is(err, ErrSessionIdle) {
+		if errors.Is(err, ErrAskAgain) {
 			failed = nil
 		}
 		end(c.p.choice.src, failed)
 	}()
-	var tok Token
-	if c.p.tokens != nil {
-		if tok, err = c.p.tokens.token(ctx); err != nil {
-			return nil, err // before dialling: a driver's own stack would try again for seconds
-		}
-		ctx = context.WithValue(ctx, loginToken{}, tok)
-	}
 	release, err := c.p.f.cfg.Admit(ctx, c.p.choice.Key)
-	if errors.Is(err, ErrSessionIdle) {
+	if errors.Is(err, ErrAskAgain) {
 		return nil, err
 	}
 	if err != nil {
 		return nil, withSource(err, c.p.choice.src, c.p.choice.Key.App)
+	}
+	var tok Token
+	if c.p.tokens != nil { // as it is after the wait
+		if tok, err = c.p.tokens.token(ctx); err != nil {
+			release()
+			return nil, err // before dialling: a driver's own stack would try again for seconds
+		}
+		ctx = context.WithValue(ctx, loginToken{}, tok)
 	}
 	made, err := c.inner.Connect(ctx)
 	if err != nil {

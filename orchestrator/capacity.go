@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/behalf-project/behalf/driverfactory"
@@ -80,7 +81,7 @@ func NewCapacity(total int, wait time.Duration) *Capacity {
 func (c *Capacity) serve(shared *caps.Caps, keep keeper) { c.caps, c.keep = shared, keep }
 
 // Admit waits until one more session may be opened under key, and returns what must be called once when it is closed. It fails
-// with driverfactory.ErrSessionIdle when one of key became idle meanwhile, and with fault.Unavailable and code queue_timeout
+// with driverfactory.ErrAskAgain when one of key became idle meanwhile, and with fault.Unavailable and code queue_timeout
 // when there was no room in time. It is the Admit of a driverfactory.Config.
 func (c *Capacity) Admit(ctx context.Context, key driverfactory.PoolKey) (release func(), err error) {
 	a := &admission{pool: key, given: make(chan error, 1)}
@@ -90,25 +91,28 @@ func (c *Capacity) Admit(ctx context.Context, key driverfactory.PoolKey) (releas
 		a.bounds = append(a.bounds, c.bound(k, []int{all, each}[i]))
 	}
 	release = sync.OnceFunc(func() { c.release(a) })
-	// Nobody who waits could use this room: it would have been given to them. So there is no need to stand in line.
+	// Nobody who waits could use this room: it would have been given to them, or is about to be. So there is no need to stand in line.
 	if c.admit(a) {
 		c.mu.Unlock()
 		return release, nil
 	}
 	a.place = c.waiting.PushBack(a)
-	own := c.waitsForOwn(a)
+	wasForOwn := c.waitsForOwn(a)
 	for _, b := range a.bounds {
 		b.waiting++
 	}
 	c.mu.Unlock()
 	c.caps.Stir()
 	c.reclaimFor(a)
+	waits := waitOf(ctx)
+	waits.Store(true)
 
 	timer := time.NewTimer(c.wait)
 	defer timer.Stop()
 	for {
 		select {
 		case err := <-a.given:
+			waits.Store(false)
 			if err != nil {
 				return nil, err
 			}
@@ -116,11 +120,11 @@ func (c *Capacity) Admit(ctx context.Context, key driverfactory.PoolKey) (releas
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		case <-timer.C:
-			before := own
+			before := wasForOwn
 			c.mu.Lock()
-			own = c.waitsForOwn(a)
+			wasForOwn = c.waitsForOwn(a)
 			c.mu.Unlock()
-			if before || own { // for the others it has not waited for so long
+			if before || wasForOwn { // for what is not its own it has not waited for so long
 				timer.Reset(c.wait)
 				continue
 			}
@@ -142,6 +146,21 @@ func (c *Capacity) Admit(ctx context.Context, key driverfactory.PoolKey) (releas
 		}
 		return nil, err
 	}
+}
+
+type waitKey struct{}
+
+// notingWait returns a context that tells whether it is for a session that who has it waits.
+func notingWait(ctx context.Context) (context.Context, *atomic.Bool) {
+	waits := new(atomic.Bool)
+	return context.WithValue(ctx, waitKey{}, waits), waits
+}
+
+func waitOf(ctx context.Context) *atomic.Bool {
+	if waits, ok := ctx.Value(waitKey{}).(*atomic.Bool); ok {
+		return waits
+	}
+	return new(atomic.Bool)
 }
 
 // bound returns the one of k, whose limit is now this one.
@@ -232,8 +251,10 @@ func (c *Capacity) reclaim(pool driverfactory.PoolKey) {
 	for _, k := range capsOf(pool) {
 		if b := c.bounds[k]; b != nil && c.caps.Owed(k, b.limit, b.open) > 0 {
 			c.mu.Unlock()
-			c.steal(k)
-			return
+			if c.steal(k) {
+				return
+			}
+			c.mu.Lock()
 		}
 	}
 	line := c.line()
@@ -262,7 +283,7 @@ func (c *Capacity) lendIdle(a *admission) bool {
 		return false
 	}
 	c.leave(a)
-	a.given <- driverfactory.ErrSessionIdle
+	a.given <- driverfactory.ErrAskAgain
 	return true
 }
 
@@ -279,10 +300,14 @@ func (c *Capacity) reclaimFor(a *admission) bool {
 			full = b // the person's rather than the source's, if both are: it is of the source, too
 		}
 	}
-	none := full != nil && full.open != c.caps.Allowed(full.key, full.limit) // one less makes no room
+	noUse := full != nil && full.open != c.caps.Allowed(full.key, full.limit) // one less makes no room
+	if full == nil && c.open < c.max {
+		c.give() // there is room by now
+		noUse = true
+	}
 	c.mu.Unlock()
 	switch {
-	case none:
+	case noUse:
 		return false
 	case full == nil:
 		return c.keep.steal(func(driverfactory.PoolKey) bool { return true })
@@ -295,8 +320,8 @@ func (c *Capacity) steal(k caps.Key) bool {
 	return c.keep.steal(func(pool driverfactory.PoolKey) bool { return slices.Contains(capsOf(pool), k) })
 }
 
-// Count implements caps.Part: of the caps on sessions. One that rests is used, and not wanted. Who waits for a session of their
-// own does not wait for the source.
+// Count implements caps.Part: of the caps on sessions. One that rests is used, and not wanted; which do is as of a moment before.
+// Who waits for a session of their own does not wait for the source.
 func (c *Capacity) Count(use func([]caps.Count)) {
 	resting := c.keep.atRest()
 	c.mu.Lock()
@@ -312,11 +337,13 @@ func (c *Capacity) Count(use func([]caps.Count)) {
 			}
 		}
 	}
+	ready := map[*bound]int{} // of who waits, for whom there is room of their own
 	for _, a := range c.line() {
-		for i, b := range a.bounds {
-			if i > 0 || !c.waitsForOwn(a) {
-				wants[b]++
-			}
+		source, own := a.bounds[0], a.bounds[len(a.bounds)-1]
+		wants[own]++
+		if own != source && own.open+ready[own] < c.caps.Allowed(own.key, own.limit) {
+			ready[own]++
+			wants[source]++
 		}
 	}
 	all := make([]caps.Count, 0, len(c.bounds))

@@ -194,6 +194,7 @@ type fakeDriver struct {
 	mu       sync.Mutex
 	busy     int
 	idle     []func() // what gives back the room of each
+	drains   bool
 	isClosed bool
 }
 
@@ -217,7 +218,7 @@ func (d *fakeDriver) session(ctx context.Context) (release func(), err error) {
 		d.mu.Unlock()
 		release, err = d.w.admit(ctx, d.key)
 		d.mu.Lock()
-		if errors.Is(err, driverfactory.ErrSessionIdle) {
+		if errors.Is(err, driverfactory.ErrAskAgain) {
 			continue
 		}
 		if err == nil {
@@ -232,7 +233,7 @@ func (d *fakeDriver) back(release func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.busy--
-	if d.isClosed || len(d.idle) > 0 {
+	if d.isClosed || d.drains || len(d.idle) > 0 {
 		release()
 		return
 	}
@@ -242,6 +243,10 @@ func (d *fakeDriver) back(release func()) {
 func (d *fakeDriver) Query(ctx context.Context, s driverfactory.Statement) (driverfactory.Rows, error) {
 	release, err := d.session(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := driverfactory.MayStart(ctx); err != nil {
+		d.back(release)
 		return nil, err
 	}
 	w := d.w
@@ -458,6 +463,13 @@ func (d *fakeDriver) CloseIdle() int {
 	}
 	d.idle = nil
 	return n
+}
+
+func (d *fakeDriver) Drain() {
+	d.mu.Lock()
+	d.drains = true
+	d.mu.Unlock()
+	d.CloseIdle()
 }
 
 func (d *fakeDriver) Close() error {

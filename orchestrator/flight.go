@@ -413,8 +413,12 @@ func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactor
 	if ctx.Err() != nil {
 		return nil, ranAt, nil, context.Cause(ctx)
 	}
-	if o.cfg.Caps.Lapsed(f.term) {
-		return nil, ranAt, nil, errSuperseded // by others who may have its slot: back into the line
+	ctx = driverfactory.BeforeStart(ctx, func() error {
+		ranAt = o.cfg.Now() // it may have waited for its session
+		return o.mayStart(f)
+	})
+	if err := o.mayStart(f); err != nil {
+		return nil, ranAt, nil, err
 	}
 	ranAt = o.cfg.Now()
 	switch {
@@ -426,10 +430,21 @@ func (o *Orchestrators) begin(ctx context.Context, f *flight) (rows driverfactor
 		rows, err = p.driver.Query(ctx, f.stmt)
 	}
 	answer = err
-	if err != nil && errors.Is(err, fault.Conflict) {
+	if err != nil && errors.Is(err, fault.Conflict) && o.mayStart(f) == nil {
 		o.discard(p)
 	}
 	return rows, ranAt, func() { o.giveBack(p) }, err
+}
+
+// mayStart fails when f, which has had its turn, is to choose again or to have another turn: its credential has ended since, or the
+// lease under which it had its slot, and others may have that.
+func (o *Orchestrators) mayStart(f *flight) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if f.superseded || f.over || o.cfg.Caps.Lapsed(f.term) {
+		return errSuperseded
+	}
+	return nil
 }
 
 // finish makes the outcome of f final and known, once. Its result goes to the cache, and to those between two polls; f

@@ -175,13 +175,14 @@ func (o *Orchestrators) probe(ctx context.Context, src driverfactory.Source) (St
 		return Down, describe(ctx, err), err
 	}
 	defer o.giveBack(p)
+	ctx, waits := notingWait(ctx)
 	err = p.driver.Ping(ctx)
+	if e, ok := errors.AsType[*fault.Error](err); err != nil && waits.Load() || ok && e.Code == "queue_timeout" {
+		return Unknown, "All sessions of the source are in use, so it was not checked.", err
+	}
 	o.mu.Lock()
 	o.answered(sourceKey{src.Domain, src.Name}, choice.Key, err)
 	o.mu.Unlock()
-	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == "queue_timeout" {
-		return Unknown, "All sessions of the source are in use, so it was not checked.", err
-	}
 	if err != nil {
 		return Down, describe(ctx, err), err
 	}

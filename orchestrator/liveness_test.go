@@ -120,3 +120,29 @@ func (p perSource) Choose(ctx context.Context, sc driverfactory.SecurityContext,
 	}
 	return p.warehouse.Choose(ctx, sc, src, op)
 }
+
+// A source whose sessions are all in use answers somebody: that it is not checked says nothing of it.
+func TestASourceWhoseSessionsAreInUseIsNotDown(t *testing.T) {
+	src := source("db", driverfactory.Limits{MaxConnections: 1})
+	cfg := orchestrator.Config{Capacity: orchestrator.NewCapacity(0, 0), Sources: func() []driverfactory.Source { return []driverfactory.Source{src} }}
+	inBubble(t, cfg, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		time.Sleep(10 * time.Second)
+		if s := o.Sources()[0]; s.State != orchestrator.Up {
+			t.Errorf("the source is %+v, want it up", s)
+		}
+		ended := make(chan error)
+		go func() {
+			_, err := poll(t.Context(), o, alice, query(src, "sleep 2m"))
+			ended <- err
+		}()
+		time.Sleep(time.Minute)
+		if s := o.Sources()[0]; s.State != orchestrator.Unknown || !strings.Contains(s.Detail, "in use") {
+			t.Errorf("the source is %+v, want that it was not checked", s)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -70,7 +70,12 @@ func (o *Orchestrators) borrow(choice driverfactory.Choice, src driverfactory.So
 func (o *Orchestrators) opened(p *pool) error {
 	p.once.Do(func() {
 		p.driver, p.err = o.cfg.Drivers.Open(p.choice)
+		o.mu.Lock()
+		defer o.mu.Unlock()
 		p.isOpen.Store(p.err == nil)
+		if p.retired {
+			o.drain(p)
+		}
 	})
 	if p.err != nil {
 		o.discard(p)
@@ -124,12 +129,25 @@ func (o *Orchestrators) retire(p *pool) {
 		delete(i.pools, p)
 		o.left(p.owner)
 	}
-	if p.refs == 0 {
-		if p.place != nil {
-			o.idle.Remove(p.place)
-			p.place = nil
-		}
-		o.closeLater(p)
+	if p.refs > 0 {
+		o.drain(p)
+		return
+	}
+	if p.place != nil {
+		o.idle.Remove(p.place)
+		p.place = nil
+	}
+	o.closeLater(p)
+}
+
+// drain has the sessions of p closed that nobody uses, and from now on each as soon as nobody does: nobody else would find them. It
+// is called under mu.
+func (o *Orchestrators) drain(p *pool) {
+	if !p.isOpen.Load() {
+		return
+	}
+	if c, ok := p.driver.(driverfactory.IdleCloser); ok {
+		o.spawn(c.Drain)
 	}
 }
 
@@ -162,7 +180,10 @@ func (o *Orchestrators) steal(match func(driverfactory.PoolKey) bool) bool {
 	defer o.mu.Unlock()
 	for el := o.idle.Front(); el != nil; el = el.Next() {
 		p := el.Value.(*pool)
-		if open, _ := p.driver.Stats(); open > 0 && match(p.key) {
+		if !match(p.key) {
+			continue
+		}
+		if _, idle := p.driver.Stats(); idle > 0 {
 			o.retire(p)
 			return true
 		}

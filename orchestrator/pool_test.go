@@ -164,3 +164,45 @@ func TestASessionThatBecomesIdleIsLentToWhoWaitsForOne(t *testing.T) {
 		})
 	}
 }
+
+// The sessions of a credential that was replaced make way when their statements end, and not when the last of them does.
+func TestAnIdleSessionOfAReplacedCredentialMakesWay(t *testing.T) {
+	inBubble(t, orchestrator.Config{Capacity: orchestrator.NewCapacity(0, 0)}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice := person("alice")
+		w.grant(alice.Principal, 1)
+		src := source("db", driverfactory.Limits{Concurrency: 4, PerUserConcurrency: 4, PerUserConnections: 2})
+		long, short := load(t.Context(), o, alice, query(src, "sleep 25s")), load(t.Context(), o, alice, query(src, "sleep 2s"))
+		time.Sleep(500 * time.Millisecond)
+		w.grant(alice.Principal, 2)
+		o.Forget(alice.Principal.Key(), "app", 2, false)
+		began := time.Now()
+		if _, err := poll(t.Context(), o, alice, query(src, "x")); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("under the new credential she had a session after %v, want it when the shorter of her statements ended", took)
+		}
+		<-long
+		<-short
+	})
+}
+
+// What waits for a session has not begun: it begins under no credential that has been replaced meanwhile.
+func TestWhoWaitsForASessionBeginsUnderNoReplacedCredential(t *testing.T) {
+	inBubble(t, orchestrator.Config{Capacity: orchestrator.NewCapacity(1, 0)}, func(t *testing.T, w *warehouse, o *orchestrator.Orchestrators) {
+		alice, bob := person("alice"), person("bob")
+		w.grant(alice.Principal, 1)
+		w.grant(bob.Principal, 1)
+		src := source("db", driverfactory.Limits{Concurrency: 4})
+		other := load(t.Context(), o, bob, query(src, "sleep 5s"))
+		synctest.Wait()
+		hers := load(t.Context(), o, alice, query(src, "x"))
+		synctest.Wait()
+		w.grant(alice.Principal, 2)
+		o.Forget(alice.Principal.Key(), "app", 2, false)
+		<-other
+		if got := <-hers; got.err != nil || got.res.Rows.First()[1] != int64(2) || w.ran("x") != 1 {
+			t.Errorf("she was answered %+v, %v, by %d statements; want one, under the new credential", got.res, got.err, w.ran("x"))
+		}
+	})
+}

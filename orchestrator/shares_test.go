@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,12 +61,13 @@ type member struct {
 	away   bool          // the store does not answer
 	lost   bool          // nor does what it answers arrive
 	gone   atomic.Bool
-	opens  func()       // called once, when a driver is opened
 	asked  atomic.Int64 // exchanges
 }
 
-// inFleet runs test in a bubble, with a source of these limits and no replica.
+// inFleet runs test in a bubble, with a source of these limits and no replica. People have as many sessions as statements, unless
+// the limits say.
 func inFleet(t *testing.T, limits driverfactory.Limits, test func(t *testing.T, f *fleet)) {
+	limits.PerUserConnections = cmp.Or(limits.PerUserConnections, limits.PerUserConcurrency)
 	synctest.Test(t, func(t *testing.T) {
 		f := &fleet{t: t, src: source("db", limits), store: new(capstest.Memory), running: map[*statement]struct{}{}, open: map[*session]struct{}{}, patience: time.Hour}
 		test(t, f)
@@ -204,10 +206,6 @@ func (m *member) exempt() {
 
 // Open implements orchestrator.Drivers.
 func (m *member) Open(c driverfactory.Choice) (driverfactory.Driver, error) {
-	if opens := m.opens; opens != nil {
-		m.opens = nil
-		opens()
-	}
 	d, err := m.warehouse.Open(c)
 	return counted{d.(*fakeDriver), m}, err
 }
@@ -219,9 +217,15 @@ type counted struct {
 }
 
 func (d counted) Query(ctx context.Context, s driverfactory.Statement) (driverfactory.Rows, error) {
-	end := d.at.begin(d.key.Principal)
-	defer end()
-	return d.fakeDriver.Query(ctx, s)
+	end := func() {}
+	defer func() { end() }()
+	return d.fakeDriver.Query(driverfactory.BeforeStart(ctx, func() error { // once it has its session
+		if err := driverfactory.MayStart(ctx); err != nil {
+			return err
+		}
+		end = d.at.begin(d.key.Principal)
+		return nil
+	}), s)
 }
 
 // begin fails the test when a statement begins that is one too many.
@@ -509,27 +513,6 @@ func TestAFrozenReplicaBeginsNothingAfterItsLease(t *testing.T) {
 	})
 }
 
-func TestASlotOfALeaseThatHasEndedIsNone(t *testing.T) {
-	inFleet(t, driverfactory.Limits{Concurrency: 1, PerUserConcurrency: 1}, func(t *testing.T, f *fleet) {
-		a := f.join()
-		time.Sleep(time.Second)
-		a.opens = func() { // its statement has its slot by now
-			a.freeze()
-			time.Sleep(12 * time.Second)
-			a.thaw()
-		}
-		done := make(chan error)
-		go func() { done <- a.ask(t.Context(), person("p0"), 1, 100*time.Millisecond) }()
-		time.Sleep(11500 * time.Millisecond)
-		b := f.join()
-		end := b.busy(person("p0"), 2, time.Second)
-		if err := <-done; err != nil { // begin has looked at what ran beside it
-			t.Errorf("it was told %v, want that it had its turn", err)
-		}
-		end()
-	})
-}
-
 func TestReplicasThatCannotAskGoOnWithTheirPart(t *testing.T) {
 	for _, tt := range []struct{ limit, want int }{{5, 2}, {1, 1}} {
 		inFleet(t, driverfactory.Limits{Concurrency: 20, PerUserConcurrency: tt.limit}, func(t *testing.T, f *fleet) {
@@ -657,6 +640,144 @@ func TestSessionsInUseElsewhereAreWaitedForAsLongAsAStatementMay(t *testing.T) {
 		}
 		if err := <-long; err != nil {
 			t.Errorf("the long statement = %v, want it left alone", err)
+		}
+	})
+}
+
+func TestASessionThatIsOwedIsClosedInAPoolThatDrains(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 8, PerUserConcurrency: 8, PerUserConnections: 1}, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		alice := person("alice")
+		a.grant(alice.Principal, 1)
+		b.grant(alice.Principal, 2)
+		time.Sleep(5 * time.Second)
+		one, two := load(t.Context(), a.o, alice, query(f.src, "sleep 5s -- 1")), load(t.Context(), a.o, alice, query(f.src, "sleep 1s -- 2"))
+		time.Sleep(time.Second) // the second waits for the session of the first
+		a.grant(alice.Principal, 2)
+		for _, m := range f.members {
+			m.o.Forget(alice.Principal.Key(), "app", 2, false)
+		}
+		began := time.Now()
+		if _, err := poll(t.Context(), b.o, alice, query(f.src, "x")); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 7*time.Second {
+			t.Errorf("at the second replica she had a session after %v: her only one was idle after 4 s", took)
+		}
+		<-one
+		<-two
+	})
+}
+
+func TestASlotIsNoneWhenItsLeaseEndsWhileASessionIsWaitedFor(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 2, PerUserConcurrency: 2, PerUserConnections: 1}, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		time.Sleep(5 * time.Second)
+		var all sync.WaitGroup
+		ask := func(m *member, name string, n int, took time.Duration) {
+			all.Go(func() {
+				if err := m.ask(t.Context(), person(name), n, took); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			})
+		}
+		ask(b, "p0", 1, 20*time.Second)
+		time.Sleep(time.Second)
+		ask(a, "p0", 2, 30*time.Second) // it has its slot, and waits for her session
+		time.Sleep(time.Second)
+		a.freeze()
+		time.Sleep(13 * time.Second)
+		ask(b, "p1", 3, time.Minute)
+		ask(b, "p2", 4, time.Minute)
+		time.Sleep(10 * time.Second)
+		a.thaw()
+		time.Sleep(10 * time.Second)
+		f.run(0, 2)
+		all.Wait()
+	})
+}
+
+func TestNoIdleSessionIsClosedWhileMostOfTheCapIsUnused(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 8, PerUserConcurrency: 2, MaxConnections: 64}, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		time.Sleep(5 * time.Second)
+		_ = a.ask(t.Context(), person("a"), 1, 100*time.Millisecond)
+		for n := range 3 {
+			for i := range 5 {
+				_ = b.ask(t.Context(), person(fmt.Sprint("b", i)), n, 100*time.Millisecond)
+				time.Sleep(time.Second)
+			}
+		}
+		f.logins(1, 5)
+	})
+}
+
+func TestNoIdleSessionIsClosedBecauseTheStoreWasAway(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 8, PerUserConcurrency: 2, PerUserConnections: 2, MaxConnections: 20}, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		time.Sleep(5 * time.Second)
+		for i := range 3 {
+			_ = a.ask(t.Context(), person(fmt.Sprint("a", i)), 1, 100*time.Millisecond)
+			_ = b.ask(t.Context(), person(fmt.Sprint("b", i)), 1, 100*time.Millisecond)
+		}
+		before := f.sessions()
+		a.cut(true, false)
+		b.cut(true, false)
+		time.Sleep(20 * time.Second)
+		a.cut(false, false)
+		b.cut(false, false)
+		time.Sleep(5 * time.Second)
+		if after := f.sessions(); !slices.Equal(before, after) {
+			t.Errorf("%v idle sessions before the store was away, %v after: nobody waited for one", before, after)
+		}
+	})
+}
+
+func TestWhoMayHaveOneSessionWantsOneOfTheSource(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 20, PerUserConcurrency: 9, PerUserConnections: 4, MaxConnections: 8}, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		time.Sleep(5 * time.Second)
+		var all sync.WaitGroup
+		for i := range 3 {
+			all.Go(func() { _ = a.ask(t.Context(), person("p0"), i, 40*time.Second) })
+		}
+		time.Sleep(time.Second)
+		for i := range 5 {
+			_ = a.ask(t.Context(), person(fmt.Sprint("q", i)), 1, 10*time.Millisecond)
+		}
+		before := f.sessions()
+		for i := range 4 {
+			all.Go(func() { _ = b.ask(t.Context(), person("p0"), 10+i, 5*time.Second) })
+		}
+		time.Sleep(3 * time.Second)
+		if after := f.sessions(); after[0] != before[0]-1 {
+			t.Errorf("%d idle sessions were closed for the one that she may have there", before[0]-after[0])
+		}
+		all.Wait()
+	})
+}
+
+func TestAReplicaThatIsHeardOfAgainBeginsNothingThatIsAnothers(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 60, PerUserConcurrency: 1}, func(t *testing.T, f *fleet) {
+		const people = 10
+		var ends []func()
+		ask := func(m *member) {
+			for i := range people { // what is theirs ends at other moments each
+				ends = append(ends, m.busy(person(fmt.Sprint("p", i)), 3, 7*time.Millisecond+time.Duration(i)*531*time.Microsecond))
+			}
+		}
+		a := f.join()
+		time.Sleep(time.Second)
+		a.cut(true, false)
+		time.Sleep(15 * time.Second) // it was alone, and goes on
+		ask(a)
+		b := f.join()
+		ask(b)
+		time.Sleep(time.Second)
+		a.cut(false, false)
+		time.Sleep(time.Second) // begin looks at what runs beside
+		for _, end := range ends {
+			end()
 		}
 	})
 }

@@ -78,7 +78,8 @@ func (s *server) Run(ctx context.Context) error {
 		err := s.orchestrators.Run(work)
 		// Nobody is left to hear of a statement that still runs: it is cancelled at the warehouse, and every session closed.
 		if left := s.orchestrators.Close(work); left != nil {
-			s.log.Warn("sessions at a warehouse left open", zap.Error(left))
+			s.log.Warn("sessions at a warehouse left open", zap.Error(left)) // which others are to count until the lease ends
+			return err
 		}
 		s.leaveCaps()
 		return err

@@ -71,6 +71,7 @@ type Demand struct {
 type Answer struct {
 	Alone    bool // there is no other: all of every cap is its, and nothing is stored
 	Anew     bool // it was not known, and nothing was stored of its Demands, which were not all: send them all
+	Frozen   bool // another one has all of every cap: nothing may begin here, and nothing of it needs to end for anybody
 	Replicas int  // that live, this one too
 
 	// Shares are of the caps in the offer, and of those of this replica of which another has or wants some.

@@ -14,7 +14,8 @@
 // A replica that is alone has all of every cap, and stores nothing but that it lives. Another one that comes gets nothing until
 // the first has noticed, and begins to share, or its lease ends. A replica that has a cap for itself, as where a person is served
 // by one, gets the whole of it. When it is wanted elsewhere, each is to have a fair part (Divide), and gives back what is above
-// that as its statements end and its idle sessions are closed: no more of those than somebody waits for. Where there is less than one for each, they take turns: a share that was used once goes on.
+// that as its statements end and its idle sessions are closed: of those, no more at each than others wait for. Where there is less
+// than one for each, they take turns: a share that was used once goes on.
 //
 // The lease is counted from before it was asked for, by the clock that does not jump and by the one that knows of sleep. A
 // replica whose lease has ended begins nothing, and what had its turn and has not begun goes back into the line, until the store

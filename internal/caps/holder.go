@@ -60,6 +60,7 @@ type Caps struct {
 	mu       sync.Mutex // taken under the lock of a Part, never the other way round
 	from     time.Time  // when the lease that was confirmed last had been asked for; zero before the first
 	sharing  bool
+	frozen   bool // as of the last answer, another has all
 	cutOff   bool // the store was asked after the lease had ended, and did not answer
 	replicas int  // that lived, as of the last answer
 	round    uint64
@@ -155,7 +156,7 @@ func (c *Caps) Owed(k Key, limit, uses int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, now := c.shares[k], time.Now()
-	if !c.cutOff && (s == nil || !live(c.from, now)) {
+	if !c.cutOff && (s == nil || c.frozen || !live(c.from, now)) {
 		return 0
 	}
 	return max(uses-c.allowed(s, limit, now), 0)
@@ -374,7 +375,7 @@ func (c *Caps) count(kind Kind, counts []Count, now time.Time) {
 	for _, n := range counts {
 		s := c.shares[n.Key]
 		if s == nil {
-			s = &share{key: n.Key, name: n.name()}
+			s = &share{key: n.Key, name: n.name(), owes: true} // what is in use may be too much: nothing more begins before the answer
 			c.shares[n.Key], c.names[s.name] = s, s
 		}
 		s.cap, s.uses, s.wants, s.counted, s.idleSince = n.Cap, n.Uses, min(n.Wants, n.Cap), c.round, now
@@ -418,7 +419,7 @@ func (c *Caps) take(began time.Time, o Offer, a Answer) (wait time.Duration) {
 	if c.cutOff || !live(c.from, time.Now()) {
 		c.term.Add(1) // before anybody is allowed anything again
 	}
-	c.from, c.replicas, c.cutOff = began, a.Replicas, false
+	c.from, c.replicas, c.cutOff, c.frozen = began, a.Replicas, false, a.Frozen
 	switch {
 	case a.Alone:
 		c.sharing, c.anew = false, false
@@ -454,7 +455,7 @@ func (c *Caps) take(began time.Time, o Offer, a Answer) (wait time.Duration) {
 		}
 		s.held, s.fair, s.owes, s.waited, s.told.Keep = is.Held, is.Fair, is.Owes > 0, is.Waited, is.Held
 		if s.key.Kind == Sessions {
-			s.fair = is.Held - is.Owes // one that is closed for nobody would have to log in again
+			s.fair = max(is.Fair, min(s.uses, is.Held-is.Owes)) // one that is closed for nobody would have to log in again
 		}
 		if s.owes && s.held > max(s.uses, s.lends(began)) || s.waited && s.wants < min(s.held, s.told.Wants) {
 			c.ring() // some can be given back at once

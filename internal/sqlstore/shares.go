@@ -91,16 +91,16 @@ func (s *Shares) exchange(ctx context.Context, c conn, o caps.Offer) (a caps.Ans
 			return a, err
 		}
 	}
-	frozen, concerned := false, map[string]bool{}
+	concerned := map[string]bool{}
 	for _, r := range others {
-		frozen = frozen || r.Sharing == 0
+		a.Frozen = a.Frozen || r.Sharing == 0
 		concerned[r.ID] = gone > 0 || !known || stored != sharing || o.All
 	}
 	if sharing == 1 && o.Sharing && !a.Anew {
 		if err := s.offer(ctx, c, o, now); err != nil {
 			return a, err
 		}
-		if a.Shares, err = s.settle(ctx, c, o, now, frozen, concerned); err != nil {
+		if a.Shares, err = s.settle(ctx, c, o, now, a.Frozen, concerned); err != nil {
 			return a, err
 		}
 	}

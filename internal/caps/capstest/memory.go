@@ -45,7 +45,7 @@ func (m *Memory) exchange(o caps.Offer) (a caps.Answer, concerned map[string]boo
 	if m.replicas == nil {
 		m.replicas, m.claims = map[string]*member{}, map[string][]caps.Claim{}
 	}
-	now, gone, frozen := time.Now(), false, false
+	now, gone := time.Now(), false
 	for id, r := range m.replicas {
 		if !now.Before(r.until) {
 			m.forget(id)
@@ -67,7 +67,7 @@ func (m *Memory) exchange(o caps.Offer) (a caps.Answer, concerned map[string]boo
 	concerned = map[string]bool{}
 	for id, r := range m.replicas {
 		if id != o.Replica {
-			frozen = frozen || !r.sharing
+			a.Frozen = a.Frozen || !r.sharing
 			concerned[id] = gone || !known || before != me.sharing || o.All
 		}
 	}
@@ -85,7 +85,7 @@ func (m *Memory) exchange(o caps.Offer) (a caps.Answer, concerned map[string]boo
 		if !offered && (at < 0 || len(claims) == 1 && claims[at].Wants <= claims[at].Held) {
 			continue
 		}
-		own, others := caps.Settle(claims, o.Replica, now.UnixMilli(), isNew, frozen)
+		own, others := caps.Settle(claims, o.Replica, now.UnixMilli(), isNew, a.Frozen)
 		for _, id := range others {
 			concerned[id] = true
 		}

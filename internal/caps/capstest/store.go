@@ -93,7 +93,11 @@ func TestStore(t *testing.T, open func(*testing.T) Opened) {
 			t.Errorf("%v are told that somebody came, want a", got)
 		}
 		want := caps.Demand{Name: "x", Cap: 2, Wants: 2}
-		has(t, exchange(t, o, caps.Offer{Replica: "b", Sharing: true, All: true, Demands: []caps.Demand{want}}), "x", 0, 0, 0)
+		a := exchange(t, o, caps.Offer{Replica: "b", Sharing: true, All: true, Demands: []caps.Demand{want}})
+		has(t, a, "x", 0, 0, 0)
+		if !a.Frozen {
+			t.Errorf("Exchange = %+v, want that another has all", a)
+		}
 		told()
 		if a := exchange(t, o, caps.Offer{Replica: "a"}); a.Alone {
 			t.Errorf("Exchange = %+v, want two", a)
@@ -106,7 +110,11 @@ func TestStore(t *testing.T, open func(*testing.T) Opened) {
 		if got := told(); !slices.Equal(got, []string{"b"}) {
 			t.Errorf("%v are told that all share, want b", got)
 		}
-		has(t, offers(t, o, "b"), "x", 1, 1, 0)
+		a = offers(t, o, "b")
+		has(t, a, "x", 1, 1, 0)
+		if a.Frozen {
+			t.Errorf("Exchange = %+v, want that nobody has all", a)
+		}
 	})
 	t.Run("who was not known must say all", func(t *testing.T) {
 		o := open(t)
