@@ -209,7 +209,7 @@ func (o *Orchestrators) flight(ctx context.Context, a *asked, c class) (*flight,
 	}
 	f.wantedBy(a)
 	if o.shares(a) {
-		f.shared = new(a.shared())
+		f.shared = new(a.shared(a.key.Key))
 	}
 	if err := sched.add(a.asker.principal, f); err != nil {
 		return nil, err

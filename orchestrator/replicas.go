@@ -19,9 +19,9 @@ func (o *Orchestrators) shares(a *asked) bool {
 	return o.cfg.Shared != nil && a.reading == nil && a.into == nil && a.kind != ForRole
 }
 
-// shared names a's result for all replicas.
-func (a *asked) shared() sharedcache.Key {
-	return sharedcache.Key{Key: a.key.Key, Source: a.Source.Digest()}
+// shared names what is at the place k of a's source for all replicas.
+func (a *asked) shared(k resultcache.Key) sharedcache.Key {
+	return sharedcache.Key{Key: k, Source: a.Source.Digest()}
 }
 
 // newest returns what is in the cache for a, or else at another replica, fresh or not.
@@ -47,7 +47,7 @@ func (o *Orchestrators) recall(ctx context.Context, a *asked) bool {
 		return false
 	}
 	k := o.place(a.key)
-	r, ok := o.cfg.Shared.Get(ctx, sharedcache.Key{Key: k, Source: a.Source.Digest()})
+	r, ok := o.cfg.Shared.Get(ctx, a.shared(k))
 	if !ok {
 		return false
 	}

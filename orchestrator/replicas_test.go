@@ -83,9 +83,9 @@ func TestASourceThatIsConfiguredOtherwiseSharesNothing(t *testing.T) {
 			"another revision": func(s *driverfactory.Source) { s.Rev++ },
 			"another host":     func(s *driverfactory.Source) { s.Options = map[string]string{"host": "new"} },
 		} {
-			other := req
+			other, before := req, b.ran(req.Statement.SQL)
 			change(&other.Source)
-			if res := b.answered(t, "ann", other); res.Cached {
+			if res := b.answered(t, "ann", other); res.Cached || b.ran(req.Statement.SQL) != before+1 {
 				t.Errorf("%s: what the other source returned was served", name)
 			}
 		}
