@@ -42,13 +42,16 @@ func TestADueTokenIsHandedOutAndRefreshedBehind(t *testing.T) {
 func TestBeforeItIsDueNothingIsRefreshed(t *testing.T) {
 	w := newWorld(t)
 	w.connect(alice)
-	for range 58 {
+	for range 57 {
 		w.clock.advance(time.Minute)
 		w.mustToken(alice)
 	}
 	if n, _ := w.server.counts(); n != 0 {
 		t.Errorf("%d refreshes, want none", n)
 	}
+	w.clock.advance(time.Minute) // two minutes before its end
+	w.mustToken(alice)
+	w.waitFor("the refresh behind the answer", func() bool { n, _ := w.server.counts(); return n == 1 })
 }
 
 func TestATokenOfTenSecondsIsRefreshedOncePerLife(t *testing.T) {
