@@ -81,7 +81,9 @@ func (p *pool) acquire() (*sql.DB, error) {
 		}
 		p.db = sql.OpenDB(&connector{p: p, inner: inner})
 		p.db.SetMaxOpenConns(p.maxOpen())
-		p.db.SetMaxIdleConns(p.maxIdle())
+		if p.db.SetMaxIdleConns(1); p.drains {
+			p.db.SetMaxIdleConns(0)
+		}
 		p.db.SetConnMaxIdleTime(p.f.cfg.IdleTimeout)
 		p.db.SetConnMaxLifetime(maxSessionLife)
 	}
@@ -152,10 +154,13 @@ func (p *pool) CloseIdle() int {
 	}
 	before := db.Stats().MaxIdleClosed
 	db.SetMaxIdleConns(0)
+	db.SetMaxIdleConns(1)
 	p.mu.Lock()
-	idle := p.maxIdle()
+	drains := p.drains
 	p.mu.Unlock()
-	db.SetMaxIdleConns(idle)
+	if drains { // asked last: whichever of two calls ends later, no session is kept
+		db.SetMaxIdleConns(0)
+	}
 	return int(db.Stats().MaxIdleClosed - before)
 }
 
@@ -165,14 +170,6 @@ func (p *pool) Drain() {
 	p.drains = true
 	p.mu.Unlock()
 	p.CloseIdle()
-}
-
-// maxIdle is how many sessions are kept that nobody uses. It is called under mu.
-func (p *pool) maxIdle() int {
-	if p.drains {
-		return 0
-	}
-	return 1
 }
 
 // Stats returns the number of open and of idle sessions.

@@ -33,9 +33,11 @@ type RollupUse struct {
 	Ended    bool // nobody has used it for long: see Refresh
 }
 
+// UsedFor is for how long after its last use a rollup is in use.
+const UsedFor = 7 * 24 * time.Hour
+
 const (
-	usedFor   = 7 * 24 * time.Hour // for so long after its last use a rollup is in use
-	noteEvery = time.Hour          // how often the use of a rollup is noted
+	noteEvery = time.Hour // how often the use of a rollup is noted
 	noteTime  = 10 * time.Second
 )
 

@@ -52,7 +52,7 @@ const (
 	mostTables   = 10_000                // of one person, or account, at a source
 	builtWithin  = time.Hour             // a table that is not there by then never will be
 	replacedKept = 5 * time.Minute       // for whoever reads it
-	unusedKept   = usedFor - 2*noteEvery // then the last look at what was in use finds it unused
+	unusedKept   = UsedFor - 2*noteEvery // then the last look at what was in use finds it unused
 	dropAgain    = time.Hour             // until it is tried again
 	dropsAtOnce  = 20
 	storeTime    = 5 * time.Second

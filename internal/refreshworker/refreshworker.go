@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	lease       = 7 * 24 * time.Hour // after the last use
-	patience    = time.Hour          // beyond that, for what is left in a source
-	leastWait   = 30 * time.Second   // between two looks at one rollup, whatever the model says
-	firstWait   = time.Minute        // the query that used it has it fetched by itself
-	timeout     = 30 * time.Minute   // of one look
-	atOnce      = 2                  // as many as are written at once
-	maxWho      = 64 << 10           // bytes of a security context
-	maxOf       = 300                // rollups of one credential: who asks in another zone each time keeps nobody else waiting
+	lease       = orchestrator.UsedFor
+	patience    = time.Hour        // beyond that, for what is left in a source
+	leastWait   = 30 * time.Second // between two looks at one rollup, whatever the model says
+	firstWait   = time.Minute      // the query that used it has it fetched by itself
+	timeout     = 30 * time.Minute // of one look
+	atOnce      = 2                // as many as are written at once
+	maxWho      = 64 << 10         // bytes of a security context
+	maxOf       = 300              // rollups of one credential: who asks in another zone each time keeps nobody else waiting
 	kindOfPlace = "rollups "
 )
 
