@@ -781,3 +781,24 @@ func TestAReplicaThatIsHeardOfAgainBeginsNothingThatIsAnothers(t *testing.T) {
 		}
 	})
 }
+
+func TestNothingBeginsWhileAnotherReplicaHasAll(t *testing.T) {
+	inFleet(t, driverfactory.Limits{Concurrency: 1, PerUserConcurrency: 1}, func(t *testing.T, f *fleet) {
+		a, b := f.join(), f.join()
+		time.Sleep(5 * time.Second)
+		a.cut(true, false)
+		b.end(false)
+		time.Sleep(12 * time.Second)
+		endA := a.busy(person("p0"), 2, 300*time.Millisecond) // it cannot ask, and goes on with its part
+		c := f.join()                                         // for which nobody else is there
+		endC := c.busy(person("p1"), 2, 300*time.Millisecond)
+		time.Sleep(time.Second)
+		c.cut(false, true) // it does not hear that somebody is
+		a.cut(false, false)
+		time.Sleep(6 * time.Second) // begin looks at what runs beside
+		f.run(0, 0, 1)
+		c.cut(false, false)
+		endA()
+		endC()
+	})
+}

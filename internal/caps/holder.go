@@ -177,7 +177,7 @@ func (c *Caps) allowed(s *share, limit int, now time.Time) int {
 			return limit
 		}
 		return 0
-	case s == nil:
+	case s == nil, c.frozen:
 		return 0
 	}
 	return min(limit, s.lends(now))
